@@ -1,0 +1,59 @@
+//! Does one bad thing, named by its first argument, for the whole-system tests to see how the machine ends.
+//!
+//! Each act is a function of its own, whose name the kernel's or VMM's message shows.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod device;
+mod ending;
+mod memory;
+mod processor;
+
+use alloc::string::String;
+use unikernel::{ApplicationStatus, println};
+
+unikernel::appliance!(misbehave);
+
+/// An act by name. It gets the arguments behind its name; most never return.
+type Act = (&'static str, fn(&[String]) -> ApplicationStatus);
+
+const ACTS: &[Act] = &[
+    ("exit", ending::exit),
+    ("panic", ending::panic),
+    ("panic-holding-console", ending::panic_holding_console),
+    ("null-read", memory::null_read),
+    ("write-text", memory::write_text),
+    ("write-rodata", memory::write_rodata),
+    ("jump-heap", memory::jump_heap),
+    ("jump-stack", memory::jump_stack),
+    ("stack-overflow", memory::stack_overflow),
+    ("allocate-forever", memory::allocate_forever),
+    ("spin", processor::spin),
+    ("halt", processor::halt),
+    ("triple-fault", processor::triple_fault),
+    ("divide", processor::divide),
+    ("invalid-opcode", processor::invalid_opcode),
+    ("breakpoint", processor::breakpoint),
+    ("unknown-ports", device::unknown_ports),
+    ("bad-doorbell", device::bad_doorbell),
+    ("bad-status", device::bad_status),
+    ("flood", device::flood),
+];
+
+fn misbehave(arguments: &[String]) -> ApplicationStatus {
+    let wanted = arguments.first().map_or("", String::as_str);
+    let Some((_, act)) = ACTS.iter().find(|(name, _)| *name == wanted) else {
+        let names: alloc::vec::Vec<&str> = ACTS.iter().map(|(name, _)| *name).collect();
+        println!("misbehave: '{wanted}' is no act; give one of {}", names.join(", "));
+        return ApplicationStatus::USAGE;
+    };
+    println!("misbehave: {wanted}");
+    act(&arguments[1..])
+}
+
+/// Says that an act which should have ended the machine did not.
+fn survived() -> ApplicationStatus {
+    println!("misbehave: still running");
+    ApplicationStatus::FAILURE
+}

@@ -1,0 +1,19 @@
+//! What whole-system tests and benchmarks need to boot guests on real hosts and to judge how they ended.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`artifact`] | the binaries under test, as `just build` leaves them |
+//! | [`lane`] | the hosts that guests run on, and which of them this machine has |
+//! | [`process`] | child processes that end in time, whatever they do |
+//! | [`boot`] | one boot of a guest by `vmm-stub` |
+//! | [`verdict`] | what a boot did against what it should have done |
+//! | [`elf`] | program headers, to read and to spoil |
+//! | [`empty_guest`] | the least guest there can be, for scale |
+
+pub mod artifact;
+pub mod boot;
+pub mod elf;
+pub mod empty_guest;
+pub mod lane;
+pub mod process;
+pub mod verdict;

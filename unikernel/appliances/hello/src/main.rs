@@ -1,0 +1,17 @@
+//! The smallest appliance: greets, says where it runs and what it was given, and ends.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+use alloc::string::String;
+use unikernel::{ApplicationStatus, boot, println};
+
+unikernel::appliance!(greet);
+
+fn greet(arguments: &[String]) -> ApplicationStatus {
+    println!("hello from Freehold, running at {}", boot::host().name());
+    for argument in arguments {
+        println!("argument: {argument:?}");
+    }
+    ApplicationStatus::SUCCESS
+}

@@ -1,0 +1,16 @@
+//! What a Freehold guest and the VMM that runs it agree on: ports, exit statuses, the guest-physical memory map, the
+//! console record, the host information module and the form of the command line.
+//!
+//! Kernel, `vmm-stub` and the tests all depend on this crate, so none of these numbers is written twice. The crate
+//! holds no code that touches hardware and builds for guest and host alike.
+#![no_std]
+
+extern crate alloc;
+
+pub mod command_line;
+pub mod console;
+pub mod host_information;
+pub mod layout;
+pub mod ports;
+pub mod status;
+pub mod symbols;

@@ -1,0 +1,23 @@
+//! I/O ports of the guest interface.
+
+/// First register of the 16550 console UART (COM1), on every host.
+pub const SERIAL: u16 = 0x3f8;
+
+/// Number of consecutive ports the UART decodes.
+pub const SERIAL_LEN: u16 = 8;
+
+/// Exit port: a 32-bit write of an exit status (see [`crate::status`]) ends the machine. The address is that of QEMU's
+/// `isa-debug-exit` device as QEMU is started by `vmm-stub run --host qemu`.
+pub const EXIT: u16 = 0xf4;
+
+/// Console doorbell of `vmm-stub`: a 32-bit write of the guest-physical address of a
+/// [console record](crate::console::ConsoleRecord). Used only when the [host information](crate::host_information)
+/// names it; the guest takes the port from there.
+pub const DOORBELL: u16 = 0xfee;
+
+/// QEMU's `isa-debugcon`: reads as [`DEBUGCON_PRESENT`] where the device exists. The guest writes its exit status there
+/// just before it writes to [`EXIT`], because QEMU ends with 1 both for a guest's status 0 and for its own failures.
+pub const DEBUGCON: u16 = 0xe9;
+
+/// What a read of [`DEBUGCON`] returns when QEMU's device is there.
+pub const DEBUGCON_PRESENT: u8 = 0xe9;

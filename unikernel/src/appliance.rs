@@ -1,0 +1,65 @@
+//! The application of an image: what it is called with, and how it ends.
+
+use crate::boot;
+use crate::device::exit;
+use alloc::string::String;
+use alloc::vec::Vec;
+use guest_interface::command_line::Words;
+use guest_interface::host_information::Milestone;
+use guest_interface::status::{ApplicationStatus, KernelStatus};
+
+/// Makes a function of type `fn(&[String]) -> ApplicationStatus` the application of this image.
+///
+/// The crate is a binary with `#![cfg_attr(target_os = "none", no_std, no_main)]`. Built for any other target than the
+/// guest's, its `main` says that it is a guest image, and ends with 2.
+///
+/// ```no_run
+/// # extern crate alloc;
+/// use unikernel::ApplicationStatus;
+/// unikernel::appliance!(greet);
+/// fn greet(arguments: &[String]) -> ApplicationStatus {
+///     unikernel::println!("hello, {arguments:?}");
+///     ApplicationStatus::SUCCESS
+/// }
+/// ```
+#[macro_export]
+macro_rules! appliance {
+    ($application:path) => {
+        #[cfg(target_os = "none")]
+        #[unsafe(no_mangle)]
+        fn freehold_application(arguments: &[::alloc::string::String]) -> $crate::ApplicationStatus {
+            $application(arguments)
+        }
+
+        #[cfg(not(target_os = "none"))]
+        fn main() -> ::std::process::ExitCode {
+            // Keeps the application checked on the host, too.
+            let _: fn(&[::std::string::String]) -> $crate::ApplicationStatus = $application;
+            ::std::eprintln!(
+                "{} is a guest image: build it for x86_64-unknown-none and boot it with `just run {}`",
+                ::core::env!("CARGO_PKG_NAME"),
+                ::core::env!("CARGO_PKG_NAME"),
+            );
+            ::std::process::ExitCode::from($crate::ApplicationStatus::USAGE.code())
+        }
+    };
+}
+
+/// Runs the application with its arguments, and ends the machine with its status.
+pub(crate) fn run(arguments: &str) -> ! {
+    unsafe extern "Rust" {
+        /// Defined by `appliance!`.
+        safe fn freehold_application(arguments: &[String]) -> ApplicationStatus;
+    }
+    let arguments: Vec<String> = Words::new(arguments).collect();
+    boot::milestone(Milestone::ApplicationStart);
+    exit::application(freehold_application(&arguments))
+}
+
+/// Ends the machine with [`KernelStatus::VerificationFailure`]: for an application that has found wrong words in memory
+/// and has said where.
+pub fn fail_verification() -> ! {
+    crate::device::console::flush();
+    boot::milestone(Milestone::ApplicationEnd);
+    exit::kernel(KernelStatus::VerificationFailure)
+}

@@ -1,0 +1,128 @@
+//! Time since boot, from the time stamp counter (TSC).
+//!
+//! The counter's frequency comes from the first of these that knows it: the host information of `vmm-stub`, CPUID,
+//! KVM's clock, and at last a measurement against the PIT.
+
+use super::{features, kvm_clock};
+use crate::device::pit;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use spin::Once;
+
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+/// What is assumed when nothing knows the frequency, so that time at least goes on.
+const FALLBACK_HZ: u64 = 1_000_000_000;
+
+static CLOCK: Once<Clock> = Once::new();
+/// TSC when the kernel was entered; written once, before the clock is set up.
+static ENTRY: AtomicU64 = AtomicU64::new(0);
+
+struct Clock {
+    scale: Scale,
+    hz: u64,
+    source: Source,
+}
+
+/// Who told the frequency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The host information record.
+    Host,
+    /// A CPUID leaf.
+    Cpuid,
+    /// KVM's paravirtual clock.
+    KvmClock,
+    /// A measurement against the PIT.
+    Pit,
+    /// Nobody: durations are in an unknown unit.
+    Unknown,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Host => "told by the host",
+            Self::Cpuid => "told by CPUID",
+            Self::KvmClock => "told by KVM's clock",
+            Self::Pit => "measured against the PIT",
+            Self::Unknown => "unknown: times are only relative",
+        })
+    }
+}
+
+/// Factor from ticks to nanoseconds, as a multiplier and a right shift of 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Scale(u64);
+
+impl Scale {
+    const SHIFT: u32 = 32;
+
+    /// The factor for a counter of `hz`, which is not 0.
+    const fn from_hz(hz: u64) -> Self {
+        Self((((NANOSECONDS_PER_SECOND as u128) << Self::SHIFT) / hz as u128) as u64)
+    }
+
+    /// Nanoseconds in `ticks`; right for 500 years.
+    const fn nanoseconds(self, ticks: u64) -> u64 {
+        ((ticks as u128 * self.0 as u128) >> Self::SHIFT) as u64
+    }
+}
+
+/// The TSC.
+#[must_use]
+pub fn ticks() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and no host here forbids it (CR4.TSD).
+    unsafe { x86::time::rdtsc() }
+}
+
+/// Notes the moment of entry.
+pub(crate) fn entered(ticks: u64) {
+    ENTRY.store(ticks, Ordering::Relaxed);
+}
+
+/// TSC at the moment of entry.
+pub(crate) fn entry_ticks() -> u64 {
+    ENTRY.load(Ordering::Relaxed)
+}
+
+/// Finds out the frequency. `host_hz` is what the host information says.
+pub(crate) fn init(host_hz: Option<u64>) {
+    CLOCK.call_once(|| {
+        let known = host_hz
+            .map(|hz| (hz, Source::Host))
+            .or_else(|| Some((features::tsc_hz()?, Source::Cpuid)))
+            .or_else(|| Some((kvm_clock::tsc_hz()?, Source::KvmClock)))
+            .or_else(|| Some((pit::measure_tsc_hz()?, Source::Pit)));
+        let (hz, source) = known.filter(|(hz, _)| *hz != 0).unwrap_or((FALLBACK_HZ, Source::Unknown));
+        Clock { scale: Scale::from_hz(hz), hz, source }
+    });
+}
+
+/// Time since the kernel was entered; zero before the clock is set up.
+#[must_use]
+pub fn since_boot() -> Duration {
+    let Some(clock) = CLOCK.get() else { return Duration::ZERO };
+    let ticks = ticks().saturating_sub(entry_ticks());
+    Duration::from_nanos(clock.scale.nanoseconds(ticks))
+}
+
+/// Frequency of the TSC in Hz, and who told it; `None` before the clock is set up.
+#[must_use]
+pub fn frequency() -> Option<(u64, Source)> {
+    CLOCK.get().map(|clock| (clock.hz, clock.source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_become_nanoseconds() {
+        for hz in [1_000_000_000, 2_600_000_000, 19_200_000] {
+            let nanoseconds = Scale::from_hz(hz).nanoseconds(hz * 3600);
+            let error = nanoseconds.abs_diff(3600 * NANOSECONDS_PER_SECOND);
+            assert!(error < 10_000, "{error} ns off after an hour at {hz} Hz");
+        }
+    }
+}

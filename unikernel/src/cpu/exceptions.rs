@@ -1,0 +1,66 @@
+//! Exceptions: an entry for every vector, and the frame that the entries leave.
+//!
+//! Nothing survives an exception: each ends in [`crate::diagnosis::fault`], which says what happened and ends the machine.
+
+use super::descriptors::VECTORS;
+use crate::boot;
+use crate::diagnosis::fault;
+
+/// Vectors whose exceptions push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, #VC, #SX (Intel SDM volume 3,
+/// table 6-1; AMD APM volume 2, table 8-1).
+const VECTORS_WITH_ERROR_CODE: u32 =
+    1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;
+
+/// What lies on the stack when the Rust handler is called: registers by the common entry, vector and error code by the
+/// vector's entry, the rest by the processor.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct ExceptionFrame {
+    pub(crate) r15: u64,
+    pub(crate) r14: u64,
+    pub(crate) r13: u64,
+    pub(crate) r12: u64,
+    pub(crate) r11: u64,
+    pub(crate) r10: u64,
+    pub(crate) r9: u64,
+    pub(crate) r8: u64,
+    pub(crate) rbp: u64,
+    pub(crate) rdi: u64,
+    pub(crate) rsi: u64,
+    pub(crate) rdx: u64,
+    pub(crate) rcx: u64,
+    pub(crate) rbx: u64,
+    pub(crate) rax: u64,
+    pub(crate) vector: u64,
+    pub(crate) error_code: u64,
+    pub(crate) rip: u64,
+    pub(crate) cs: u64,
+    pub(crate) rflags: u64,
+    pub(crate) rsp: u64,
+    pub(crate) ss: u64,
+}
+
+#[cfg(target_os = "none")]
+core::arch::global_asm!(
+    include_str!("exceptions.s"),
+    vectors = const VECTORS,
+    vectors_with_error_code = const VECTORS_WITH_ERROR_CODE,
+    handler = sym handle,
+);
+
+/// Address of the entry of a vector.
+pub(crate) fn entry(vector: u8) -> u64 {
+    unsafe extern "C" {
+        static exception_entries: [[u8; 16]; VECTORS];
+    }
+    // SAFETY: the address of a label; nothing is read.
+    unsafe { &raw const exception_entries[usize::from(vector)] as u64 }
+}
+
+extern "C" fn handle(frame: &ExceptionFrame) -> ! {
+    if boot::host().handlers_start_unmasked() {
+        // SAFETY: the handler never returns, so nobody misses the interrupts.
+        unsafe { x86::irq::disable() };
+    }
+    fault::report(frame)
+}

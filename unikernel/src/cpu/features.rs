@@ -1,0 +1,56 @@
+//! What CPUID says the processor can do.
+//!
+//! On KVM_PVM the instruction runs natively, so these are the host's own leaves.
+
+use core::arch::x86_64::{__cpuid, CpuidResult};
+
+/// First of the leaves that hypervisors use.
+const HYPERVISOR_BASE: u32 = 0x4000_0000;
+
+/// One CPUID leaf, all zero when the processor has no such leaf in the leaf's group.
+#[must_use]
+pub(crate) fn leaf(number: u32) -> CpuidResult {
+    let group = number & 0xffff_0000;
+    if __cpuid(group).eax < number {
+        return CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+    }
+    __cpuid(number)
+}
+
+/// Whether page tables can hold 1 GiB leaves (CPUID 0x8000_0001 EDX bit 26).
+#[must_use]
+pub fn has_1g_leaves() -> bool {
+    leaf(0x8000_0001).edx & (1 << 26) != 0
+}
+
+/// Whether page-table entries have a no-execute bit (CPUID 0x8000_0001 EDX bit 20).
+#[must_use]
+pub fn has_no_execute() -> bool {
+    leaf(0x8000_0001).edx & (1 << 20) != 0
+}
+
+/// Whether there is a hypervisor with leaves of its own (CPUID 1 ECX bit 31).
+fn has_hypervisor() -> bool {
+    leaf(1).ecx & (1 << 31) != 0
+}
+
+/// Frequency of the time stamp counter in Hz as CPUID tells it: the crystal's ratio (leaf 0x15), else the hypervisor's
+/// timing leaf (0x4000_0010).
+#[must_use]
+pub(crate) fn tsc_hz() -> Option<u64> {
+    let crystal = leaf(0x15);
+    if crystal.eax != 0 && crystal.ebx != 0 && crystal.ecx != 0 {
+        return Some(u64::from(crystal.ecx) * u64::from(crystal.ebx) / u64::from(crystal.eax));
+    }
+    let timing = if has_hypervisor() { leaf(HYPERVISOR_BASE + 0x10).eax } else { 0 };
+    (timing != 0).then_some(u64::from(timing) * 1000)
+}
+
+/// Whether the hypervisor is KVM with its clock in the MSRs of today (leaf 0x4000_0001 EAX bit 3,
+/// `KVM_FEATURE_CLOCKSOURCE2`).
+#[must_use]
+pub(crate) fn has_kvm_clock() -> bool {
+    let signature = leaf(HYPERVISOR_BASE);
+    let is_kvm = [signature.ebx, signature.ecx, signature.edx] == [0x4b4d_564b, 0x564b_4d56, 0x4d];
+    has_hypervisor() && is_kvm && leaf(HYPERVISOR_BASE + 1).eax & (1 << 3) != 0
+}

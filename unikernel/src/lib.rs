@@ -1,0 +1,26 @@
+//! The Freehold kernel: a library that an appliance is built on, for a guest of its own.
+//!
+//! One application and this kernel share one address space. An appliance is a binary crate that names its application
+//! with [`appliance!`]; the result boots on KVM by `vmm-stub`, as a QEMU guest, or on any VMM that speaks PVH.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`boot`] | from the first instruction to the application |
+//! | [`memory`] | which memory is RAM and which is free; the heap |
+//! | [`cpu`] | the kind of host, descriptor tables, exceptions, the clock |
+//! | [`device`] | console and power-off |
+//! | [`diagnosis`] | log, names for addresses, backtraces, faults, panics |
+#![no_std]
+// On the host the library is built for its tests alone, and nothing calls the boot path.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
+
+extern crate alloc;
+
+pub mod appliance;
+pub mod boot;
+pub mod cpu;
+pub mod device;
+pub mod diagnosis;
+pub mod memory;
+
+pub use guest_interface::status::ApplicationStatus;

@@ -1,0 +1,44 @@
+//! Physical memory: which of it is RAM, which of that is free, and the heap over the free part.
+//!
+//! Addresses are physical and virtual at once: the boot page tables map all RAM one to one.
+
+pub mod guarded_stack;
+pub mod heap;
+pub mod ram;
+pub mod range_set;
+
+pub use guest_interface::layout::PAGE_LEN;
+
+/// A range of addresses in bytes, empty when its ends are equal.
+pub type AddressRange = core::ops::Range<u64>;
+
+/// The largest range of whole pages inside `range`.
+#[must_use]
+pub fn whole_pages(range: &AddressRange) -> AddressRange {
+    let start = range.start.checked_next_multiple_of(PAGE_LEN).unwrap_or(u64::MAX - PAGE_LEN + 1);
+    let end = range.end - range.end % PAGE_LEN;
+    start..end.max(start)
+}
+
+/// The smallest range of whole pages around `range`, cut at the last page of the address space.
+#[must_use]
+pub fn covering_pages(range: &AddressRange) -> AddressRange {
+    let end = range.end.checked_next_multiple_of(PAGE_LEN).unwrap_or(u64::MAX - PAGE_LEN + 1);
+    (range.start - range.start % PAGE_LEN).min(end)..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_inside_and_around_a_range() {
+        assert_eq!(whole_pages(&(1..3 * PAGE_LEN - 1)), PAGE_LEN..2 * PAGE_LEN);
+        assert_eq!(whole_pages(&(0..PAGE_LEN)), 0..PAGE_LEN);
+        assert!(whole_pages(&(1..PAGE_LEN)).is_empty());
+        assert!(whole_pages(&(u64::MAX - 1..u64::MAX)).is_empty());
+        assert_eq!(covering_pages(&(1..PAGE_LEN + 1)), 0..2 * PAGE_LEN);
+        assert_eq!(covering_pages(&(PAGE_LEN..2 * PAGE_LEN)), PAGE_LEN..2 * PAGE_LEN);
+        assert_eq!(covering_pages(&(0..u64::MAX)).end % PAGE_LEN, 0);
+    }
+}

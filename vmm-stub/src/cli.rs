@@ -1,0 +1,266 @@
+//! The command line of this program.
+
+use crate::error::Error;
+use crate::memory::size::MemoryLen;
+use crate::qemu::arguments::QemuMachine;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Boots a Freehold appliance on KVM, or hands it to QEMU.
+///
+/// Ends with the application's status (0 to 95), the kernel's (96 to 111), or its own (112 to 123): 112 triple fault, 113
+/// timeout, 114 interrupted, 115 failure of the VMM, 116 arguments or image refused, 117 the host can't, 118 guest
+/// halted, 119 KVM can't run the guest's code, 120 invalid status of the guest.
+#[derive(Debug, Parser)]
+#[command(name = "vmm-stub", version, max_term_width = 100)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Boot an appliance and wait for its end.
+    Run(RunOptions),
+    /// Say which KVM and QEMU there are, whether they can be used, and what to do if not.
+    ///
+    /// Ends with 0 if KVM can be used, and with 117 if not.
+    Doctor,
+}
+
+/// How to run an appliance.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RunOptions {
+    /// Appliance: an ELF64 image with a PVH note.
+    #[arg(value_name = "ELF")]
+    pub(crate) image: PathBuf,
+
+    /// RAM, with K, M, G or T behind it; page-sized, from 8M to 511G.
+    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    pub(crate) memory: MemoryLen,
+
+    /// End the guest after this long (status 113), with ms, s, m or h behind it; without it, never.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Where to run: on KVM, as a QEMU TCG guest, or on KVM if `vmm-stub doctor` finds it usable and else on QEMU.
+    #[arg(long, value_enum, default_value_t = HostChoice::Kvm)]
+    pub(crate) host: HostChoice,
+
+    /// Machine that QEMU emulates, microvm unless given.
+    #[arg(long, value_enum)]
+    pub(crate) machine: Option<QemuMachine>,
+
+    /// Log level of the guest's kernel.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
+    pub(crate) log: LogLevel,
+
+    /// At the end print a line `timing: {...}` to stderr, in microseconds; starting this process is not in it.
+    #[arg(long)]
+    pub(crate) timing: bool,
+
+    /// Arguments for the application.
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HostChoice {
+    Kvm,
+    Qemu,
+    Auto,
+}
+
+/// Log levels of the guest's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// The name on the guest's command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// To do something.
+    Do(Command),
+    /// To print this: help or version.
+    Print(String),
+}
+
+/// Reads the command line of this process, whose first word is the program's name.
+///
+/// # Errors
+/// [`Error::Usage`], [`Error::MachineWithoutQemu`].
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
+    let command = match Program::try_parse_from(words) {
+        Ok(program) => program.command,
+        Err(error) if error.exit_code() == 0 => return Ok(Request::Print(error.to_string())),
+        Err(error) => return Err(Error::Usage(one_line(&error.to_string()))),
+    };
+    match &command {
+        Command::Run(RunOptions { host: HostChoice::Kvm, machine: Some(_), .. }) => {
+            Err(Error::MachineWithoutQemu)
+        }
+        _ => Ok(Request::Do(command)),
+    }
+}
+
+/// Makes one line of clap's message: what is wrong, its tips, and where to read more.
+fn one_line(message: &str) -> String {
+    const HELP: &str = "see `vmm-stub --help`";
+    let said = message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let mut line = String::new();
+    for part in said.filter(|part| !part.is_empty()) {
+        let separator = match () {
+            () if line.is_empty() => "",
+            () if part.starts_with("tip:") => "; ",
+            () => " ",
+        };
+        line.extend([separator, part]);
+    }
+    let wrong = line.strip_prefix("error: ").filter(|wrong| !wrong.is_empty());
+    // Without any argument clap gives the help text instead of an error.
+    format!("{}; {HELP}", wrong.unwrap_or("no command given"))
+}
+
+/// Reads `500ms`, `10s`, `2m`, `1h`, or seconds without a unit. Zero is no time to run in.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits_len = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = text.split_at(digits_len);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    if digits.is_empty() || milliseconds == 0 {
+        return Err("not a time; write a number with ms, s, m or h behind it, such as 10s".to_owned());
+    }
+    let duration = digits.parse().ok().and_then(|count: u64| count.checked_mul(milliseconds));
+    match duration.map(Duration::from_millis) {
+        None => Err("too long; leave --timeout out to run without a limit".to_owned()),
+        Some(Duration::ZERO) => {
+            Err("no time to run in; leave --timeout out to run without a limit".to_owned())
+        }
+        Some(duration) => Ok(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_interface::status::VmmStatus;
+
+    fn parse_words(words: &[&str]) -> Result<Request, Error> {
+        parse(std::iter::once(&"vmm-stub").chain(words).map(OsString::from))
+    }
+
+    fn options(words: &[&str]) -> RunOptions {
+        match parse_words(words) {
+            Ok(Request::Do(Command::Run(options))) => options,
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn error(words: &[&str]) -> String {
+        let error = parse_words(words).unwrap_err();
+        assert_eq!(error.status(), VmmStatus::Refused);
+        let line = error.to_string();
+        assert!(!line.contains('\n') && !line.starts_with("error"), "{line}");
+        line
+    }
+
+    #[test]
+    fn a_run_has_defaults() {
+        let options = options(&["run", "hello"]);
+        assert_eq!((options.memory.bytes(), options.timeout), (512 << 20, None));
+        assert_eq!((options.host, options.log), (HostChoice::Kvm, LogLevel::Info));
+        assert!(options.arguments.is_empty() && !options.timing);
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_applications() {
+        let options = options(&["run", "hello", "--timeout", "1s", "--", "--timeout", "2s", "--", "x"]);
+        assert_eq!(options.timeout, Some(Duration::from_secs(1)));
+        assert_eq!(options.arguments, ["--timeout", "2s", "--", "x"]);
+    }
+
+    #[test]
+    fn usage_errors_are_one_line_that_says_what_to_do() {
+        assert_eq!(error(&[]), "no command given; see `vmm-stub --help`");
+        assert!(error(&["fly"]).starts_with("unrecognized subcommand 'fly'"));
+        assert!(error(&["run"]).contains("<ELF>"));
+        assert!(error(&["run", "a", "--fast"]).starts_with("unexpected argument '--fast' found"));
+        assert!(error(&["run", "a", "b"]).contains("'b'"));
+        let host = error(&["run", "a", "--host", "bare"]);
+        assert!(host.contains("'bare'") && host.contains("kvm, qemu, auto"), "{host}");
+        assert!(error(&["run", "a", "--memory", "0"]).contains("the least is 8 MiB"));
+        assert!(error(&["run", "a", "--log", "loud"]).contains("trace"));
+        assert!(error(&["run", "a", "--machine", "q35"]).contains("--host qemu"));
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for words in [&["--help"][..], &["--version"], &["run", "--help"], &["help"]] {
+            assert!(matches!(parse_words(words), Ok(Request::Print(text)) if !text.is_empty()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, ms) in
+            [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("2m", 120_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "1 s",
+            "1sec",
+            "0",
+            "0ms",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn log_levels_are_spelled_as_the_options_are() {
+        for level in LogLevel::value_variants() {
+            let spelled = level.to_possible_value().unwrap();
+            assert_eq!(spelled.get_name(), level.name());
+        }
+    }
+}

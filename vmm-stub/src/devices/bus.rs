@@ -1,0 +1,188 @@
+//! Which device a port access goes to.
+
+use crate::devices::console::Console;
+use crate::devices::doorbell::Doorbell;
+use crate::devices::serial::Serial;
+use crate::memory::GuestMemory;
+use guest_interface::ports;
+use guest_interface::status::ExitStatus;
+use std::io::Write;
+
+/// What a read finds where nothing answers.
+pub(crate) const NOBODY: u8 = 0xff;
+
+const SERIAL_LAST: u16 = ports::SERIAL + ports::SERIAL_LEN - 1;
+
+/// Whose port was accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    Serial,
+    Doorbell,
+    Exit,
+    Nobody,
+}
+
+impl Device {
+    const fn at(port: u16) -> Self {
+        match port {
+            ports::SERIAL..=SERIAL_LAST => Self::Serial,
+            ports::DOORBELL => Self::Doorbell,
+            ports::EXIT => Self::Exit,
+            _ => Self::Nobody,
+        }
+    }
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Whose port it was.
+    pub(crate) device: Device,
+    /// The status that ends the machine, if the write was to the exit port.
+    pub(crate) ended: Option<ExitStatus>,
+}
+
+/// All devices of a machine.
+pub(crate) struct PortBus<W: Write> {
+    serial: Serial<W>,
+    doorbell: Doorbell,
+}
+
+impl<W: Write> PortBus<W> {
+    pub(crate) fn new(memory: GuestMemory, console: Console<W>) -> Self {
+        Self { serial: Serial::new(console), doorbell: Doorbell::new(memory) }
+    }
+
+    /// The guest wrote `data`, little-endian, to a port.
+    pub(crate) fn write(&mut self, port: u16, data: &[u8]) -> Written {
+        let device = Device::at(port);
+        let mut ended = None;
+        match device {
+            Device::Serial => self.serial.write(port - ports::SERIAL, data),
+            Device::Doorbell => self.doorbell.ring(data, self.serial.console()),
+            Device::Exit => ended = Some(ExitStatus::from_guest(number(data))),
+            Device::Nobody => {}
+        }
+        Written { device, ended }
+    }
+
+    /// The guest reads `data` from a port.
+    pub(crate) fn read(&mut self, port: u16, data: &mut [u8]) -> Device {
+        let device = Device::at(port);
+        match device {
+            Device::Serial => self.serial.read(port - ports::SERIAL, data),
+            Device::Doorbell | Device::Exit | Device::Nobody => data.fill(NOBODY),
+        }
+        device
+    }
+
+    /// The machine has ended: what it has printed is complete.
+    pub(crate) fn finish(&mut self) {
+        self.serial.console().flush();
+    }
+
+    /// Bytes that could not be printed.
+    pub(crate) fn lost_bytes(&mut self) -> u64 {
+        self.serial.console().lost_bytes()
+    }
+
+    /// Doorbell writes that named no line.
+    pub(crate) const fn dropped_records(&self) -> u64 {
+        self.doorbell.dropped_records()
+    }
+}
+
+/// A port's 1, 2 or 4 bytes as a number; what KVM may give beyond 4 does not fit any status, and saturates.
+fn number(data: &[u8]) -> u32 {
+    let mut bytes = [0; 4];
+    match bytes.get_mut(..data.len()) {
+        Some(low) => {
+            low.copy_from_slice(data);
+            u32::from_le_bytes(bytes)
+        }
+        None => u32::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_interface::console::ConsoleRecord;
+    use guest_interface::status::{KernelStatus, VmmStatus};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use vm_memory::{Bytes, GuestAddress};
+
+    fn bus() -> PortBus<Vec<u8>> {
+        let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+        memory.write_slice(b"by bell\n", GuestAddress(0x2000)).unwrap();
+        let record = ConsoleRecord { address: 0x2000, len_bytes: 8 };
+        memory.write_slice(&record.encode(), GuestAddress(0x1000)).unwrap();
+        PortBus::new(memory, Console::new(Vec::new(), Arc::new(AtomicBool::new(false))))
+    }
+
+    fn printed(bus: &mut PortBus<Vec<u8>>) -> Vec<u8> {
+        bus.finish();
+        bus.serial.console().output().clone()
+    }
+
+    #[test]
+    fn unknown_ports_read_as_ones_and_ignore_writes() {
+        let mut bus = bus();
+        for port in [
+            0,
+            0x61,
+            ports::DEBUGCON,
+            ports::SERIAL - 1,
+            SERIAL_LAST + 1,
+            ports::EXIT,
+            ports::DOORBELL,
+            0xffff,
+        ] {
+            for len in [1, 2, 4] {
+                let mut data = [0; 4];
+                bus.read(port, &mut data[..len]);
+                assert!(data[..len].iter().all(|&byte| byte == NOBODY), "port {port:#x}");
+            }
+        }
+        for port in [0, 0x61, ports::DEBUGCON, SERIAL_LAST + 1, ports::DOORBELL + 1, 0xffff] {
+            let nobody = Written { device: Device::Nobody, ended: None };
+            assert_eq!(bus.write(port, &[0; 4]), nobody, "port {port:#x}");
+        }
+        assert!(printed(&mut bus).is_empty());
+    }
+
+    #[test]
+    fn every_port_takes_every_width() {
+        let mut bus = bus();
+        for port in 0..=u16::MAX {
+            for len in [0, 1, 2, 4, 8, 1024] {
+                bus.write(port, &vec![0xa5; len]);
+                bus.read(port, &mut vec![0; len]);
+            }
+        }
+    }
+
+    #[test]
+    fn both_consoles_print_in_the_order_of_the_guest() {
+        let mut bus = bus();
+        for byte in b"by port, " {
+            bus.write(ports::SERIAL, &[*byte]);
+        }
+        assert_eq!(bus.write(ports::DOORBELL, &0x1000_u32.to_le_bytes()).device, Device::Doorbell);
+        bus.write(ports::SERIAL, b"!");
+        assert_eq!(printed(&mut bus), b"by port, by bell\n!");
+    }
+
+    #[test]
+    fn a_write_to_the_exit_port_ends_the_machine_with_its_status() {
+        let mut bus = bus();
+        let mut ended = |data: &[u8]| bus.write(ports::EXIT, data).ended.map(ExitStatus::code);
+        assert_eq!(ended(&7_u32.to_le_bytes()), Some(7));
+        assert_eq!(ended(&[KernelStatus::Panic.code()]), Some(KernelStatus::Panic.code()));
+        for invalid in [112_u32, 200, 256, u32::MAX] {
+            assert_eq!(ended(&invalid.to_le_bytes()), Some(VmmStatus::InvalidGuestStatus.code()));
+        }
+        assert_eq!(ended(&[0; 5]), Some(VmmStatus::InvalidGuestStatus.code()));
+    }
+}

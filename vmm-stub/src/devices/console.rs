@@ -1,0 +1,172 @@
+//! Where a guest's console output goes.
+//!
+//! Bytes that come one by one are gathered to lines, so that a line costs one system call. A reader that goes away must
+//! not end the guest, and one that stops reading must not make the VMM outlive its time limit: a write that a signal
+//! interrupts is given up once the machine shall stop.
+
+use guest_interface::console::LINE_LEN_MAX;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long to wait for a non-blocking output that is full.
+const FULL_OUTPUT_PAUSE: Duration = Duration::from_millis(1);
+
+/// The output of both consoles. `W` must not buffer, and must return on a signal.
+pub(crate) struct Console<W: Write> {
+    output: W,
+    line: Vec<u8>,
+    stop: Arc<AtomicBool>,
+    lost_bytes: u64,
+}
+
+impl<W: Write> Console<W> {
+    /// `stop` says that the machine shall stop.
+    pub(crate) fn new(output: W, stop: Arc<AtomicBool>) -> Self {
+        Self { output, line: Vec::with_capacity(LINE_LEN_MAX), stop, lost_bytes: 0 }
+    }
+
+    /// Prints one byte, at the end of its line at the latest.
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.line.push(byte);
+        if byte == b'\n' || self.line.len() >= LINE_LEN_MAX {
+            self.flush();
+        }
+    }
+
+    /// Prints `bytes` at once, behind all that was pushed.
+    pub(crate) fn print(&mut self, bytes: &[u8]) {
+        self.flush();
+        self.write(bytes);
+    }
+
+    /// Prints what was pushed.
+    pub(crate) fn flush(&mut self) {
+        if !self.line.is_empty() {
+            let mut line = std::mem::take(&mut self.line);
+            self.write(&line);
+            line.clear();
+            self.line = line;
+        }
+    }
+
+    /// Number of bytes that could not be printed.
+    pub(crate) const fn lost_bytes(&self) -> u64 {
+        self.lost_bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn output(&self) -> &W {
+        &self.output
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match self.output.write(bytes) {
+                Ok(written) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if self.may_retry(error.kind()) => {}
+                _ => {
+                    self.lost_bytes = self.lost_bytes.saturating_add(bytes.len() as u64);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Relaxed suffices: the flag guards no data, and the signals that interrupt a write are sent until it is seen.
+    fn may_retry(&self, kind: ErrorKind) -> bool {
+        if kind == ErrorKind::WouldBlock {
+            std::thread::sleep(FULL_OUTPUT_PAUSE);
+        }
+        matches!(kind, ErrorKind::Interrupted | ErrorKind::WouldBlock) && !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    /// Takes `room` bytes, a few at a time, then answers with `error` for ever.
+    struct Limited {
+        taken: Vec<u8>,
+        room: usize,
+        error: ErrorKind,
+    }
+
+    impl Write for Limited {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = bytes.len().min(3).min(self.room - self.taken.len());
+            if len == 0 {
+                return Err(self.error.into());
+            }
+            self.taken.extend(&bytes[..len]);
+            Ok(len)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn console(room: usize, error: ErrorKind, stop: bool) -> Console<Limited> {
+        Console::new(Limited { taken: Vec::new(), room, error }, Arc::new(AtomicBool::new(stop)))
+    }
+
+    #[test]
+    fn bytes_are_printed_by_the_line() {
+        let mut console = console(100, ErrorKind::Other, false);
+        b"one\ntw".iter().for_each(|byte| console.push(*byte));
+        assert_eq!(console.output().taken, b"one\n");
+        console.flush();
+        assert_eq!(console.output().taken, b"one\ntw");
+    }
+
+    #[test]
+    fn an_endless_line_is_printed_in_parts() {
+        let mut console = console(2 * LINE_LEN_MAX, ErrorKind::Other, false);
+        (0..=LINE_LEN_MAX).for_each(|_| console.push(b'x'));
+        assert_eq!(console.output().taken.len(), LINE_LEN_MAX);
+    }
+
+    #[test]
+    fn what_a_closed_output_does_not_take_is_counted_as_lost() {
+        let mut console = console(5, ErrorKind::BrokenPipe, false);
+        console.print(b"1234567");
+        console.print(b"89");
+        assert_eq!(console.output().taken, b"12345");
+        assert_eq!(console.lost_bytes(), 4);
+    }
+
+    #[test]
+    fn a_full_output_is_given_up_when_the_machine_shall_stop() {
+        for error in [ErrorKind::Interrupted, ErrorKind::WouldBlock] {
+            let mut console = console(2, error, true);
+            console.print(b"1234");
+            assert_eq!(console.lost_bytes(), 2, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_output_is_waited_for_otherwise() {
+        struct Slow(u32, Vec<u8>);
+        impl Write for Slow {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 => Err(ErrorKind::Interrupted.into()),
+                    2 => Err(ErrorKind::WouldBlock.into()),
+                    _ => self.1.write(bytes),
+                }
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut console = Console::new(Slow(0, Vec::new()), Arc::new(AtomicBool::new(false)));
+        console.print(b"late");
+        assert_eq!((console.output().1.as_slice(), console.lost_bytes()), (b"late".as_slice(), 0));
+    }
+}

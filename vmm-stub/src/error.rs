@@ -1,0 +1,127 @@
+//! Everything that can keep a machine from running, each with the line that is printed and what to do about it.
+
+use crate::boot::image::ImageError;
+use crate::host::kvm::KvmUnusable;
+use crate::memory::quantity::Bytes;
+use guest_interface::layout::COMMAND_LINE_LEN_MAX;
+use guest_interface::status::VmmStatus;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+/// Why there was no machine, or why it was given up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Found by clap, already in one line.
+    #[error("{0}")]
+    Usage(String),
+
+    #[error("can't read {}: {source}; give the path of an appliance", .path.display())]
+    ReadImage { path: PathBuf, source: io::Error },
+
+    #[error("{} is not a regular file; give the path of an appliance", .0.display())]
+    ImageNotAFile(PathBuf),
+
+    #[error("{} is {}, more than the {} an image can have", .path.display(), Bytes(*.len_bytes), Bytes(crate::boot::image::IMAGE_LEN_MAX))]
+    ImageTooLong { path: PathBuf, len_bytes: u64 },
+
+    #[error("can't run {}: {source}", .path.display())]
+    Image { path: PathBuf, source: ImageError },
+
+    #[error("can't load the image: {0}; link it again")]
+    LoadImage(#[source] linux_loader::loader::Error),
+
+    #[error("argument {0:?} is not UTF-8; a guest's arguments must be")]
+    ArgumentNotUtf8(OsString),
+
+    #[error("argument {0:?} holds a NUL character, which a command line can't carry")]
+    ArgumentWithNul(String),
+
+    #[error(
+        "the command line for the guest is {len_bytes} bytes with its NUL, more than {COMMAND_LINE_LEN_MAX}; \
+         give fewer or shorter arguments"
+    )]
+    CommandLineTooLong { len_bytes: usize },
+
+    #[error("--machine picks a machine of QEMU; use it with --host qemu or --host auto")]
+    MachineWithoutQemu,
+
+    #[error(
+        "the guest shall have {} of memory and the host has {} available; give a smaller --memory or free some",
+        Bytes(*.wanted), Bytes(*.available)
+    )]
+    HostMemory { wanted: u64, available: u64 },
+
+    #[error("the host can't map the guest's memory: {0}; give a smaller --memory")]
+    MapMemory(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    #[error("{unusable}; {}", .unusable.advice())]
+    Kvm { unusable: KvmUnusable },
+
+    #[error("KVM refuses {what}: {source}; run `vmm-stub doctor`")]
+    KvmRefuses { what: &'static str, source: io::Error },
+
+    #[error("qemu-system-x86_64 was not found; install it with `apt-get install qemu-system-x86`")]
+    QemuNotFound,
+
+    #[error("QEMU could not be started: {0}")]
+    QemuStart(#[source] io::Error),
+
+    #[error("QEMU itself failed with status {0} before the guest gave one; its own message says why")]
+    QemuFailed(i32),
+
+    #[error("QEMU was killed by signal {0}; nothing is known of the guest")]
+    QemuKilled(i32),
+
+    #[error("KVM gave up on the guest: {0}")]
+    Run(#[source] io::Error),
+
+    #[error("can't {what}: {source}")]
+    System { what: &'static str, source: io::Error },
+
+    #[error("can't write the boot data to guest memory: {0}")]
+    WriteGuest(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    #[error("the thread of the vCPU ended without a result")]
+    VcpuThreadLost,
+}
+
+impl Error {
+    /// The status that a process ends with which prints this error.
+    pub(crate) const fn status(&self) -> VmmStatus {
+        match self {
+            Self::Usage(_)
+            | Self::ReadImage { .. }
+            | Self::ImageNotAFile(_)
+            | Self::ImageTooLong { .. }
+            | Self::Image { .. }
+            | Self::LoadImage(_)
+            | Self::ArgumentNotUtf8(_)
+            | Self::ArgumentWithNul(_)
+            | Self::CommandLineTooLong { .. }
+            | Self::MachineWithoutQemu => VmmStatus::Refused,
+            Self::HostMemory { .. }
+            | Self::MapMemory(_)
+            | Self::Kvm { .. }
+            | Self::KvmRefuses { .. }
+            | Self::QemuNotFound
+            | Self::QemuStart(_)
+            | Self::QemuFailed(_) => VmmStatus::HostUnable,
+            Self::QemuKilled(_)
+            | Self::Run(_)
+            | Self::System { .. }
+            | Self::WriteGuest(_)
+            | Self::VcpuThreadLost => VmmStatus::VmmError,
+        }
+    }
+
+    /// For an ioctl that sets a machine up: wraps its error with what it was for.
+    pub(crate) fn kvm(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Self {
+        move |source| Self::KvmRefuses { what, source: source.into() }
+    }
+
+    /// For a system call of the VMM's own working: wraps its error with what it was for.
+    pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System { what, source: source.into() }
+    }
+}

@@ -1,0 +1,191 @@
+//! A machine on KVM: built from memory, image and one vCPU, run to its end, and taken apart.
+//!
+//! ```text
+//! read image -> map memory -> slots in KVM -> load image, boot data -> CPUID, registers -> vCPU thread -> end
+//! ```
+
+use crate::boot::image::Image;
+use crate::boot::{load, page_tables, start_info};
+use crate::devices::bus::PortBus;
+use crate::devices::console::Console;
+use crate::error::Error;
+use crate::host::kvm::{Flavour, KvmHost};
+use crate::host::pvm;
+use crate::memory::size::MemoryLen;
+use crate::memory::{GuestMemory, available, backing};
+use crate::report::Ending;
+use crate::statistics::ExitCounts;
+use crate::vcpu::cpuid;
+use crate::vcpu::registers::{self, Position};
+use crate::vcpu::run::{End, run_until_end};
+use crate::vcpu::thread::{VcpuThread, Wake};
+use crate::wait::Signals;
+use guest_interface::host_information::HostInformation;
+use guest_interface::layout::BOOT_PAGE_TABLES;
+use guest_interface::ports;
+use guest_interface::status::{ExitStatus, VmmStatus};
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+
+/// A machine that is ready to run.
+pub(crate) struct Machine {
+    /// Keeps the machine alive in KVM, with its memory slots.
+    vm: VmFd,
+    vcpu: VcpuFd,
+    memory: GuestMemory,
+    tsc_hz: Option<u64>,
+}
+
+/// What is left of a machine that has run.
+pub(crate) struct Finished {
+    pub(crate) ending: Ending,
+    pub(crate) counts: ExitCounts,
+    pub(crate) lost_bytes: u64,
+    pub(crate) dropped_records: u64,
+    /// When the vCPU first entered the guest, and when it left it for the last time.
+    pub(crate) started: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) memory: GuestMemory,
+    pub(crate) tsc_hz: Option<u64>,
+}
+
+impl Machine {
+    /// Builds a machine on a host and loads an image that was checked for this much memory.
+    ///
+    /// # Errors
+    /// For memory the host lacks, and for what KVM refuses.
+    pub(crate) fn build(
+        host: KvmHost,
+        image: &Image,
+        memory_len: MemoryLen,
+        command_line: &str,
+    ) -> Result<Self, Error> {
+        available::check(memory_len)?;
+        let memory = backing::map(memory_len)?;
+        add_memory_slots(&host.vm, &memory)?;
+
+        let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();
+        let tsc_hz = tsc_hz.map(|khz| u64::from(khz) * 1000).filter(|&hz| hz != 0);
+        load::load(image, &memory)?;
+        let information = HostInformation { doorbell_port: ports::DOORBELL, tsc_hz };
+        start_info::write(&memory, memory_len, command_line, &information)?;
+        set_start_state(&host, image, &memory)?;
+        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz })
+    }
+
+    /// Runs the machine to its end, or until the time limit or a signal ends it.
+    ///
+    /// # Errors
+    /// For a failure of the VMM itself; what goes wrong in the guest is an [`Ending`].
+    pub(crate) fn run(self, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
+        let Self { vm, mut vcpu, memory, tsc_hz } = self;
+        let output = std::io::stdout().as_fd().try_clone_to_owned().map_err(Error::system("print"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        // A file and not Stdout, whose buffer and retries would come between the console and a signal.
+        let console = Console::new(File::from(output), stop.clone());
+        let mut bus = PortBus::new(memory.clone(), console);
+
+        let work_stop = stop.clone();
+        let thread = VcpuThread::start(stop, move || {
+            let mut counts = ExitCounts::default();
+            let started = Instant::now();
+            let end = run_until_end(&mut vcpu, &mut bus, &work_stop, &mut counts);
+            let ended = Instant::now();
+            bus.finish();
+            let position = Position::read(&vcpu);
+            (end, position, counts, bus.lost_bytes(), bus.dropped_records(), started, ended)
+        })?;
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let wake = thread.wait(signals, deadline);
+        thread.stop()?;
+        let (end, position, counts, lost_bytes, dropped_records, started, ended) = thread.join()?;
+        drop(vm);
+
+        let ending = ending(end?, wake?, limit, position);
+        Ok(Finished { ending, counts, lost_bytes, dropped_records, started, ended, memory, tsc_hz })
+    }
+}
+
+/// How a machine ended, from how its vCPU did and why the wait for it ended. A guest that ended by itself has, even if
+/// its time was up in the same moment.
+fn ending(end: End, wake: Wake, limit: Option<Duration>, position: Option<Position>) -> Ending {
+    let (status, detail) = match (end, wake) {
+        (End::Status(status), _) => (status, None),
+        (End::Unrunnable(reason), _) => (ExitStatus::Vmm(VmmStatus::GuestUnrunnable), Some(reason)),
+        (End::Stopped, Wake::Interrupted) => (ExitStatus::Vmm(VmmStatus::Interrupted), None),
+        (End::Stopped, Wake::Timeout | Wake::Ended) => {
+            (ExitStatus::Vmm(VmmStatus::Timeout), limit.map(|limit| format!("it was {limit:?}")))
+        }
+    };
+    Ending { status, detail, position }
+}
+
+/// Tells KVM of every region of memory, one slot each.
+fn add_memory_slots(vm: &VmFd, memory: &GuestMemory) -> Result<(), Error> {
+    for (slot, region) in (0..).zip(memory.iter()) {
+        let slot = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.start_addr().0,
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr() as u64,
+        };
+        // SAFETY: the region is one mapping of exactly this address and length, which stays until the process ends
+        // (see memory::backing), and regions of guest memory don't overlap. What the guest does to it races with no
+        // reference: the VMM reads and writes guest memory only through vm-memory's volatile accesses.
+        unsafe { vm.set_user_memory_region(slot) }.map_err(Error::kvm("the guest's memory"))?;
+    }
+    Ok(())
+}
+
+/// Sets CPUID, registers and, where guests start in 64-bit mode, page tables.
+fn set_start_state(host: &KvmHost, image: &Image, memory: &GuestMemory) -> Result<(), Error> {
+    let mut cpuid =
+        host.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(Error::kvm("to tell its CPUID"))?;
+    cpuid::correct(&mut cpuid, 0, host.kvm.check_extension(Cap::TscDeadlineTimer));
+    host.vcpu.set_cpuid2(&cpuid).map_err(Error::kvm("the CPUID"))?;
+    match host.flavour {
+        Flavour::Ordinary => registers::set_pvh_start_state(&host.vcpu, image.entry().pvh),
+        Flavour::Pvm => {
+            memory
+                .write_slice(&page_tables::build(), GuestAddress(BOOT_PAGE_TABLES))
+                .map_err(|source| Error::WriteGuest(source.into()))?;
+            pvm::set_start_state(&host.vcpu, &cpuid, image.entry().long_mode)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Option<Duration> = Some(Duration::from_secs(10));
+
+    fn status(end: End, wake: Wake) -> ExitStatus {
+        ending(end, wake, LIMIT, None).status
+    }
+
+    #[test]
+    fn a_stopped_guest_ends_by_what_stopped_it() {
+        assert_eq!(status(End::Stopped, Wake::Timeout), ExitStatus::Vmm(VmmStatus::Timeout));
+        assert_eq!(status(End::Stopped, Wake::Interrupted), ExitStatus::Vmm(VmmStatus::Interrupted));
+        assert_eq!(ending(End::Stopped, Wake::Timeout, LIMIT, None).detail.unwrap(), "it was 10s");
+    }
+
+    #[test]
+    fn a_guest_that_ended_in_time_keeps_its_status() {
+        let own = ExitStatus::from_guest(3);
+        for wake in [Wake::Ended, Wake::Timeout, Wake::Interrupted] {
+            assert_eq!(status(End::Status(own), wake), own);
+        }
+        let unrunnable = ending(End::Unrunnable("because".to_owned()), Wake::Ended, None, None);
+        assert_eq!(unrunnable.status, ExitStatus::Vmm(VmmStatus::GuestUnrunnable));
+        assert_eq!(unrunnable.detail.unwrap(), "because");
+    }
+}

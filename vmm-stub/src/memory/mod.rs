@@ -1,0 +1,12 @@
+//! Guest memory: how much there is ([`size`]), where it lies ([`layout`]), what backs it on the host ([`backing`]), and
+//! how much of it the host has left ([`available`]) and uses ([`resident`]).
+
+pub(crate) mod available;
+pub(crate) mod backing;
+pub mod layout;
+pub(crate) mod quantity;
+pub(crate) mod resident;
+pub mod size;
+
+/// Guest memory as all parts of the VMM use it: no dirty-page tracking.
+pub(crate) type GuestMemory = vm_memory::GuestMemoryMmap<()>;

@@ -1,0 +1,136 @@
+//! Runs QEMU to its end, or ends it.
+
+use crate::error::Error;
+use crate::host::qemu;
+use crate::qemu::arguments::Guest;
+use crate::qemu::status::{self, QemuEnd};
+use crate::report::Ending;
+use crate::wait::{Signals, wait_until};
+use guest_interface::status::{ExitStatus, VmmStatus};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A guest of QEMU that has run.
+pub(crate) struct Finished {
+    pub(crate) ending: Ending,
+    /// When QEMU was started, and when it had ended.
+    pub(crate) started: Instant,
+    pub(crate) ended: Instant,
+}
+
+/// Runs a guest to its end, or until the time limit or a signal ends it. QEMU does not outlive this process.
+///
+/// # Errors
+/// If QEMU is not there or failed by itself.
+pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
+    let program = qemu::find().ok_or(Error::QemuNotFound)?;
+    let (reader, writer) = io::pipe().map_err(Error::system("watch QEMU"))?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("watch QEMU"))?;
+    let mut command = Command::new(program);
+    command.args(guest.arguments(&format!("/dev/fd/{}", writer.as_raw_fd()))).stdin(Stdio::null());
+    let started = Instant::now();
+    let mut child = start(command, writer).map_err(Error::QemuStart)?;
+
+    let deadline = limit.and_then(|limit| started.checked_add(limit));
+    let watched = watch(&mut child, reader, signals, deadline);
+    if !matches!(watched, Ok(Watched::Ended(..))) {
+        // It may have ended in this moment, and can't be killed then.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let ended = Instant::now();
+    let (status, detail) = match watched? {
+        Watched::Ended(end, last_byte) => (status::decode(end, last_byte)?, None),
+        Watched::Timeout => {
+            (ExitStatus::Vmm(VmmStatus::Timeout), limit.map(|limit| format!("it was {limit:?}")))
+        }
+        Watched::Interrupted => (ExitStatus::Vmm(VmmStatus::Interrupted), None),
+    };
+    Ok(Finished { ending: Ending { status, detail, position: None }, started, ended })
+}
+
+/// Starts QEMU with the pipe's write end left open in it, at the same number, and closed here.
+fn start(mut command: Command, status_pipe: PipeWriter) -> io::Result<Child> {
+    let parent = nix::unistd::getpid();
+    let prepare = move || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // A parent that died before that line sends no signal any more.
+        if getppid() != parent {
+            return Err(nix::Error::ESRCH.into());
+        }
+        fcntl(&status_pipe, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only what is safe in a signal handler may be done. The closure makes three system
+    // calls and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
+
+enum Watched {
+    /// QEMU ended; with the last byte of its debug console.
+    Ended(QemuEnd, Option<u8>),
+    Timeout,
+    Interrupted,
+}
+
+/// Waits for the end of QEMU, the deadline, or a signal that asks to stop, and reads the debug console meanwhile, so
+/// that a guest which prints there without end is not held up.
+fn watch(
+    child: &mut Child,
+    mut reader: PipeReader,
+    signals: &Signals,
+    deadline: Option<Instant>,
+) -> Result<Watched, Error> {
+    let mut last_byte = None;
+    let mut open = true;
+    loop {
+        let events = if open { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut descriptors =
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(reader.as_fd(), events)];
+        wait_until(&mut descriptors[..if open { 2 } else { 1 }], deadline)?;
+        let [signalled, printed] = descriptors.map(|descriptor| descriptor.any().unwrap_or(false));
+        // First, because the terminal sends SIGINT to QEMU, too.
+        if signalled && signals.ask_to_stop()? {
+            return Ok(Watched::Interrupted);
+        }
+        if printed {
+            open = drain(&mut reader, &mut last_byte);
+        }
+        if let Some(status) = child.try_wait().map_err(Error::system("wait for QEMU"))? {
+            drain(&mut reader, &mut last_byte);
+            let end = status.code().map(QemuEnd::Exited);
+            return Ok(Watched::Ended(
+                end.unwrap_or(QemuEnd::Killed(status.signal().unwrap_or(0))),
+                last_byte,
+            ));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Ok(Watched::Timeout);
+        }
+    }
+}
+
+/// Reads what there is, at most a pipeful, and keeps the last byte; whether there may be more later.
+fn drain(reader: &mut PipeReader, last_byte: &mut Option<u8>) -> bool {
+    const PIPE_LEN: usize = 64 << 10;
+    let mut buffer = [0; 4096];
+    for _ in 0..PIPE_LEN / buffer.len() {
+        match reader.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(len) => *last_byte = buffer.get(len.wrapping_sub(1)).copied(),
+            Err(error) => {
+                return matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+            }
+        }
+    }
+    true
+}

@@ -1,0 +1,7 @@
+//! A vCPU: what it starts with ([`registers`], [`cpuid`]), the loop that runs it ([`run`]), and the thread it runs on,
+//! which can be stopped at any moment ([`thread`]).
+
+pub(crate) mod cpuid;
+pub(crate) mod registers;
+pub(crate) mod run;
+pub(crate) mod thread;
