@@ -32,7 +32,7 @@ test: build _build-test-guests _qemu
 
 # Build the VMM and the appliances into target/release/vmm-stub and target/appliances.
 build: _rust-target (_guests "appliances" appliances)
-    cargo build --quiet --locked --release --package vmm-stub
+    @cargo build --quiet --locked --release --package vmm-stub
 
 # Check formatting and lints, for host and guest.
 lint: _rust-target
@@ -49,10 +49,10 @@ _build-test-guests: (_guests "guests" test_guests)
 
 # Builds guest crates and packs them into target/FOLDER.
 _guests folder crates: _rust-target
-    cargo build --quiet --locked --release --target {{ guest_target }} {{ prepend("--package ", crates) }}
-    for crate in {{ crates }}; do \
+    @cargo build --quiet --locked --release --target {{ guest_target }} {{ prepend("--package ", crates) }}
+    @for crate in {{ crates }}; do \
         cargo run --quiet --locked --release --package image-tool -- pack \
-            {{ quote(target_dir) }}/{{ guest_target }}/release/$crate {{ quote(target_dir) }}/{{ folder }}/$crate || exit; \
+            {{ quote(target_dir) }}/{{ guest_target }}/release/$crate {{ quote(target_dir) }}/{{ folder }}/$crate >/dev/null || exit; \
     done
 
 # The guest's target, which the toolchain file alone does not fetch everywhere.

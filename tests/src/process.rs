@@ -1,14 +1,13 @@
 //! Child processes that end in time, whatever they do, and whose output is kept up to a limit.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::{self, Read};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use std::os::unix::process::ExitStatusExt;
 
 /// Bytes of each output that are kept; the rest is read and counted.
 pub const OUTPUT_LEN_MAX: usize = 4 << 20;
@@ -116,8 +115,8 @@ impl Running {
     pub fn start_as_is(command: &mut Command) -> io::Result<Self> {
         let started = Instant::now();
         let mut child = command.spawn()?;
-        let stdout = Reader::start::<ChildStdout>(child.stdout.take());
-        let stderr = Reader::start::<ChildStderr>(child.stderr.take());
+        let stdout = Reader::start(child.stdout.take());
+        let stderr = Reader::start(child.stderr.take());
         Ok(Self { child, stdout: Some(stdout), stderr: Some(stderr), started })
     }
 
@@ -167,7 +166,7 @@ impl Running {
             }
         };
         let wall = self.started.elapsed();
-        let finish = |reader: Option<Reader>| reader.map(Reader::finish).unwrap_or_default();
+        let finish = |reader: Option<Reader>| reader.map_or((Output::default(), true), Reader::finish);
         let (stdout, stdout_closed) = finish(self.stdout.take());
         let (stderr, stderr_closed) = finish(self.stderr.take());
         Ended {

@@ -4,20 +4,25 @@ use crate::error::Error;
 use crate::memory::size::MemoryLen;
 use crate::qemu::arguments::QemuMachine;
 use clap::{Parser, Subcommand, ValueEnum};
+use guest_interface::status::{APPLICATION_MAX, KernelStatus, VmmStatus};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Boots a Freehold appliance on KVM, or hands it to QEMU.
-///
-/// Ends with the application's status (0 to 95), the kernel's (96 to 111), or its own (112 to 123): 112 triple fault, 113
-/// timeout, 114 interrupted, 115 failure of the VMM, 116 arguments or image refused, 117 the host can't, 118 guest
-/// halted, 119 KVM can't run the guest's code, 120 invalid status of the guest.
 #[derive(Debug, Parser)]
-#[command(name = "vmm-stub", version, max_term_width = 100)]
+#[command(name = "vmm-stub", version, max_term_width = 100, after_long_help = exit_statuses())]
 struct Program {
     #[command(subcommand)]
     command: Command,
+}
+
+/// All statuses that a run can end with.
+fn exit_statuses() -> String {
+    let application = format!("  0..{APPLICATION_MAX}  the application's own\n");
+    let kernel = KernelStatus::ALL.iter().map(|status| format!("  {:<5}  {status}\n", status.code()));
+    let vmm = VmmStatus::ALL.iter().map(|status| format!("  {:<5}  {status}\n", status.code()));
+    format!("Exit status:\n{application}{}", kernel.chain(vmm).collect::<String>())
 }
 
 /// What to do.
@@ -27,22 +32,25 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Say which KVM and QEMU there are, whether they can be used, and what to do if not.
     ///
-    /// Ends with 0 if KVM can be used, and with 117 if not.
+    /// Ends with 0 if KVM can be used, and with the status of a host that can't run the guest if not.
     Doctor,
 }
 
 /// How to run an appliance.
+///
+/// An option given twice counts as given last, so that scripts can have defaults of their own.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct RunOptions {
     /// Appliance: an ELF64 image with a PVH note.
     #[arg(value_name = "ELF")]
     pub(crate) image: PathBuf,
 
-    /// RAM, with K, M, G or T behind it; page-sized, from 8M to 511G.
+    /// RAM, a number of whole pages, with K, M, G or T behind it.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     pub(crate) memory: MemoryLen,
 
-    /// End the guest after this long (status 113), with ms, s, m or h behind it; without it, never.
+    /// End the guest after this long, with ms, s, m or h behind it; without it, never.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -175,8 +183,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_interface::status::VmmStatus;
-
     fn parse_words(words: &[&str]) -> Result<Request, Error> {
         parse(std::iter::once(&"vmm-stub").chain(words).map(OsString::from))
     }
@@ -229,6 +235,14 @@ mod tests {
     fn help_and_version_are_no_errors() {
         for words in [&["--help"][..], &["--version"], &["run", "--help"], &["help"]] {
             assert!(matches!(parse_words(words), Ok(Request::Print(text)) if !text.is_empty()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_long_help_lists_every_status() {
+        let Ok(Request::Print(help)) = parse_words(&["--help"]) else { panic!("no help") };
+        for status in VmmStatus::ALL {
+            assert!(help.contains(&status.to_string()), "{status:?}: {help}");
         }
     }
 

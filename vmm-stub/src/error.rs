@@ -1,6 +1,6 @@
 //! Everything that can keep a machine from running, each with the line that is printed and what to do about it.
 
-use crate::boot::image::ImageError;
+use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
 use crate::host::kvm::KvmUnusable;
 use crate::memory::quantity::Bytes;
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
@@ -16,16 +16,16 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
 
-    #[error("can't read {}: {source}; give the path of an appliance", .path.display())]
+    #[error("can't read {path:?}: {source}; give the path of an appliance")]
     ReadImage { path: PathBuf, source: io::Error },
 
-    #[error("{} is not a regular file; give the path of an appliance", .0.display())]
+    #[error("{0:?} is not a regular file; give the path of an appliance")]
     ImageNotAFile(PathBuf),
 
-    #[error("{} is {}, more than the {} an image can have", .path.display(), Bytes(*.len_bytes), Bytes(crate::boot::image::IMAGE_LEN_MAX))]
+    #[error("{path:?} is {}, more than the {} an image can have", Bytes(*.len_bytes), Bytes(IMAGE_LEN_MAX))]
     ImageTooLong { path: PathBuf, len_bytes: u64 },
 
-    #[error("can't run {}: {source}", .path.display())]
+    #[error("can't run {path:?}: {source}")]
     Image { path: PathBuf, source: ImageError },
 
     #[error("can't load the image: {0}; link it again")]

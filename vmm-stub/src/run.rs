@@ -72,6 +72,9 @@ fn run_on_kvm(
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
     }
+    if finished.dropped_records > 0 {
+        say(format_args!("{} console records of the guest named no line in RAM", finished.dropped_records));
+    }
     if options.timing {
         let moments =
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };

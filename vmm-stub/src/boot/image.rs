@@ -69,7 +69,9 @@ pub enum ImageError {
         len_bytes: u64,
     },
     /// No note with the PVH entry.
-    #[error("it has no PVH note (type 18, owner Xen) and so no entry point; link it as an appliance")]
+    #[error(
+        "it has no PVH note (type {NOTE_PHYS32_ENTRY}, owner Xen) and so no entry point; link it as an appliance"
+    )]
     NoPvhNote,
     /// More bytes in the file than in memory.
     #[error("its segment at {address:#x} has more bytes in the file than in memory; link it again")]

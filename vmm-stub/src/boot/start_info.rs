@@ -87,11 +87,15 @@ fn write_string(memory: &GuestMemory, string: &str, address: u64) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_interface::layout::{BOOT_PAGE_TABLES, COMMAND_LINE_LEN_MAX, LOW_RAM_END};
+    use guest_interface::layout::{
+        BOOT_PAGE_TABLES, COMMAND_LINE_LEN_MAX, DEVICE_HOLE_END, DEVICE_HOLE_START, HIGH_RAM_START,
+        LOW_RAM_END,
+    };
+    use guest_interface::ports;
     use vm_memory::GuestMemoryBackend;
 
     const INFORMATION: HostInformation =
-        HostInformation { doorbell_port: 0xfee, tsc_hz: Some(3_000_000_000) };
+        HostInformation { doorbell_port: ports::DOORBELL, tsc_hz: Some(3_000_000_000) };
 
     fn written(len_bytes: u64, command_line: &str) -> GuestMemory {
         let memory_len = MemoryLen::new(len_bytes).unwrap();
@@ -116,7 +120,12 @@ mod tests {
             .map(|index| memory.read_obj(GuestAddress(info.memmap_paddr + index * 24)).unwrap())
             .map(|entry: hvm_memmap_table_entry| (entry.type_, entry.addr, entry.size))
             .collect();
-        assert_eq!(map, [(1, 0, 0x9_fc00), (1, 0x10_0000, 0xbff0_0000), (1, 1 << 32, 3 << 30)]);
+        let expected = [
+            (1, 0, LOW_RAM_END),
+            (1, HIGH_RAM_START, DEVICE_HOLE_START - HIGH_RAM_START),
+            (1, DEVICE_HOLE_END, (6 << 30) - DEVICE_HOLE_START),
+        ];
+        assert_eq!(map, expected);
 
         assert_eq!(info.nr_modules, 1);
         let module: hvm_modlist_entry = memory.read_obj(GuestAddress(info.modlist_paddr)).unwrap();

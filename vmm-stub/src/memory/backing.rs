@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::memory::GuestMemory;
 use crate::memory::layout::{Region, backed_regions};
 use crate::memory::size::MemoryLen;
+use guest_interface::layout::{IMAGE_BASE, MEMORY_LEN_MIN};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
@@ -41,6 +42,13 @@ const fn congruence(region: Region) -> u64 {
     if region.len_bytes >= GIANT_PAGE_LEN { GIANT_PAGE_LEN } else { HUGE_PAGE_LEN }
 }
 
+/// The part of a region that does not get huge pages: below the image is only boot data, a few pages, and clearing a huge
+/// page for them would take longer than all else that is done to them.
+const fn small_pages_len(region: Region) -> usize {
+    if region.start == 0 { IMAGE_BASE as usize } else { 0 }
+}
+const _: () = assert!(IMAGE_BASE.is_multiple_of(HUGE_PAGE_LEN) && IMAGE_BASE < MEMORY_LEN_MIN);
+
 /// How many bytes must be cut off in front of a mapping at `host` so that it starts congruent to `guest`.
 const fn excess_in_front(host: u64, guest: u64, modulus: u64) -> u64 {
     guest.wrapping_sub(host) % modulus
@@ -67,19 +75,17 @@ fn map_congruent(region: Region) -> Result<MmapRegion, Error> {
 
     unmap(whole, front_len).map_err(failed)?;
     unmap(end, behind_len).map_err(failed)?;
-    for advice in [MmapAdvise::MADV_HUGEPAGE, MmapAdvise::MADV_DONTDUMP] {
-        // SAFETY: 3. start and len are the part of (1) that was kept. Neither advice changes contents. A kernel
-        // without transparent huge pages refuses the first; the guest then merely runs slower.
-        let advised = unsafe { madvise(start, len, advice) };
-        if advice == MmapAdvise::MADV_DONTDUMP {
-            advised.map_err(failed)?;
-        }
-    }
+    // SAFETY: 3. start and len are the part of (1) that was kept, and the advice changes no contents.
+    unsafe { madvise(start, len, MmapAdvise::MADV_DONTDUMP) }.map_err(failed)?;
+    let small_len = small_pages_len(region);
+    // SAFETY: 4. As (3); small_len is less than any region's length. A kernel without transparent huge pages refuses;
+    // the guest then merely runs slower.
+    let _ = unsafe { madvise(start.byte_add(small_len), len - small_len, MmapAdvise::MADV_HUGEPAGE) };
 
     let builder = MmapRegionBuilder::new(len)
         .with_mmap_prot(protection.bits())
         .with_mmap_flags((flags | MapFlags::MAP_ANONYMOUS).bits());
-    // SAFETY: 4. start and len are the part of (1) that was kept: page-aligned, readable, writable, and mapped until
+    // SAFETY: 5. start and len are the part of (1) that was kept: page-aligned, readable, writable, and mapped until
     // the process ends, since nothing else holds its address.
     let builder = unsafe { builder.with_raw_mmap_pointer(start.as_ptr().cast()) };
     builder.build().map_err(|source| Error::MapMemory(source.into()))
@@ -90,7 +96,7 @@ fn unmap(start: NonNull<c_void>, len: usize) -> nix::Result<()> {
     if len == 0 {
         return Ok(());
     }
-    // SAFETY: 5. Both callers pass a part of the mapping of (1) outside the region; no reference to it was ever made.
+    // SAFETY: 6. Both callers pass a part of the mapping of (1) outside the region; no reference to it was ever made.
     unsafe { munmap(start, len) }
 }
 

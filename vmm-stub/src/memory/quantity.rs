@@ -2,21 +2,22 @@
 
 use std::fmt;
 
-/// Displays a number of bytes in the largest binary unit that loses nothing, or in whole MiB where the number is large.
+/// Displays a number of bytes in the largest binary unit that loses nothing; from 1 GiB on, at least in whole MiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes(pub(crate) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        let exact = UNITS.iter().find(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit));
-        match exact {
-            Some((unit, name)) if self.0 < 1 << 30 || *unit >= 1 << 20 => {
-                write!(formatter, "{} {name}", self.0 / unit)
-            }
-            _ if self.0 >= 1 << 30 => write!(formatter, "{} MiB", self.0 >> 20),
-            _ => write!(formatter, "{} bytes", self.0),
-        }
+        const KIB: u64 = 1 << 10;
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        let (unit, name) = match self.0 {
+            len if len >= GIB && len.is_multiple_of(GIB) => (GIB, "GiB"),
+            len if len >= GIB || (len >= MIB && len.is_multiple_of(MIB)) => (MIB, "MiB"),
+            len if len >= KIB && len.is_multiple_of(KIB) => (KIB, "KiB"),
+            _ => (1, "bytes"),
+        };
+        write!(formatter, "{} {name}", self.0 / unit)
     }
 }
 

@@ -16,11 +16,11 @@ pub(crate) enum QemuMachine {
 }
 
 impl QemuMachine {
-    /// What is left out of microvm costs time under TCG, and no guest uses it: a clock, a keyboard, a second way to
-    /// power off. The PIT stays, for guests to measure their clock with.
+    /// What is left out of microvm takes time to set up, and no guest uses it. The PIT stays, for guests to measure their
+    /// clock with. The automatic command line would add to the guest's.
     const fn option(self) -> &'static str {
         match self {
-            Self::Microvm => "microvm,rtc=off,acpi=off,pit=on,isa-serial=on",
+            Self::Microvm => "microvm,rtc=off,acpi=off,pit=on,isa-serial=on,auto-kernel-cmdline=off",
             Self::Q35 => "q35",
             Self::Pc => "pc",
         }
@@ -108,8 +108,11 @@ mod tests {
     #[test]
     fn the_exit_and_status_devices_are_where_the_guest_looks_for_them() {
         let arguments = arguments(QemuMachine::Microvm);
-        assert!(arguments.contains(&"isa-debug-exit,iobase=0xf4,iosize=0x04".to_owned()));
-        assert!(arguments.contains(&"isa-debugcon,iobase=0xe9,readback=0xe9,chardev=status".to_owned()));
+        let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
+        assert!(arguments.contains(&exit));
+        let debugcon = arguments.iter().find(|argument| argument.starts_with("isa-debugcon")).unwrap();
+        assert!(debugcon.contains(&format!("iobase={:#x},", ports::DEBUGCON)), "{debugcon}");
+        assert!(debugcon.contains(&format!("readback={:#x},", ports::DEBUGCON_PRESENT)), "{debugcon}");
         assert_eq!(value(&arguments, "-chardev"), "file,id=status,path=/dev/fd/7");
     }
 
