@@ -1,1 +1,50 @@
-fn main() {}
+//! Whole-system tests: boots guests on every host this machine has, and judges what guest and VMM did.
+//!
+//! Each scenario on each host is a test of its own, `LANE/SCENARIO`. Tests of a lane that the machine lacks are shown as
+//! ignored, after a line that says why; the test `lanes/LANE` fails if the environment variable
+//! `FREEHOLD_REQUIRE_LANES` names that lane. The binaries under test come from `just build`.
+
+mod context;
+mod corruption;
+mod hello;
+mod host;
+mod kernel;
+mod memory;
+mod misbehave;
+mod refusal;
+mod stopping;
+
+use context::Context;
+use libtest_mimic::{Arguments, run};
+use std::process::ExitCode;
+
+/// Tests at a time without `--test-threads`: a guest of QEMU keeps a processor busy, and guests of several GiB must not
+/// meet too many others.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let context = match Context::new() {
+        // For as long as the tests run, which is as long as the process.
+        Ok(context) => Box::leak(Box::new(context)),
+        Err(error) => {
+            eprintln!("system tests: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    eprint!("{}", context.lanes);
+    let groups = [
+        context::trials,
+        hello::trials,
+        memory::trials,
+        misbehave::trials,
+        kernel::trials,
+        stopping::trials,
+        refusal::trials,
+        host::trials,
+        corruption::trials,
+    ];
+    let trials = groups.iter().flat_map(|group| group(context)).collect();
+    run(&arguments, trials).exit_code()
+}

@@ -1,8 +1,11 @@
 //! Images that are right, wrong in one field, and wrong in any byte.
 
 use super::*;
+use crate::boot::load::load;
+use crate::memory::GuestMemory;
 use guest_interface::layout::DEVICE_HOLE_START;
 use guest_interface::symbols::Symbol;
+use vm_memory::{Bytes, GuestAddress};
 
 const E_TYPE: usize = 16;
 const E_MACHINE: usize = 18;
@@ -196,7 +199,21 @@ fn symbols_are_read_where_the_file_has_them() {
 }
 
 #[test]
+fn segments_are_loaded_where_they_belong() {
+    let guest = GuestMemory::from_ranges(&[(GuestAddress(0), memory().bytes() as usize)]).unwrap();
+    let mut bytes = image(&[Header { memory_len: 0x80, ..TEXT }, DATA, NOTE]);
+    put(&mut bytes, TEXT.offset as usize, b"first");
+    put(&mut bytes, (TEXT.offset + TEXT.file_len) as usize, b"not loaded");
+    load(&parse(bytes).unwrap(), &guest).unwrap();
+    let mut loaded = [0; 0x80];
+    guest.read_slice(&mut loaded, GuestAddress(IMAGE_BASE)).unwrap();
+    assert_eq!(&loaded[..5], b"first");
+    assert!(loaded[TEXT.file_len as usize..].iter().all(|&byte| byte == 0));
+}
+
+#[test]
 fn no_changed_byte_makes_an_image_that_does_not_fit() {
+    let guest = GuestMemory::from_ranges(&[(GuestAddress(0), memory().bytes() as usize)]).unwrap();
     let whole = image(&[TEXT, DATA, NOTE]);
     for index in 0..whole.len() {
         for change in [0x01, 0x80, 0xff] {
@@ -205,6 +222,8 @@ fn no_changed_byte_makes_an_image_that_does_not_fit() {
             if let Ok(image) = parse(bytes) {
                 let entry = image.entry();
                 assert!(entry.long_mode < memory().bytes() && u64::from(entry.pvh) < memory().bytes());
+                let loaded = load(&image, &guest);
+                assert!(loaded.is_ok(), "byte {index} changed by {change:#x}: {loaded:?}");
             }
         }
     }

@@ -44,3 +44,23 @@ pub(crate) fn load(image: &Image, memory: &GuestMemory) -> Result<(), Error> {
     // No offset: only then does the loader accept a PVH image.
     Elf::load(memory, None, &mut Cursor::new(image.bytes()), None).map(drop).map_err(Error::LoadImage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_interface::status::VmmStatus;
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let memory = MemoryLen::new(16 << 20).unwrap();
+        let refused = |path: &str| {
+            let error = read_image(Path::new(path), memory).unwrap_err();
+            assert_eq!(error.status(), VmmStatus::Refused);
+            error
+        };
+        assert!(matches!(refused("/nonexistent/image"), Error::ReadImage { .. }));
+        assert!(matches!(refused("/"), Error::ImageNotAFile(_)));
+        assert!(matches!(refused("/dev/zero"), Error::ImageNotAFile(_)), "which would never end");
+        assert!(matches!(refused("/proc/self/exe"), Error::Image { .. }), "an ELF file without a PVH note");
+    }
+}

@@ -21,14 +21,13 @@ const SIGNATURE: u64 = 0x4d_5650;
 const CR0: u64 = 0x8005_0033;
 /// Physical address extension, FXSAVE and SSE exceptions.
 const CR4: u64 = 0x620;
-/// XSAVE; the guest can't set it, and without it there is no AVX.
+/// XSAVE, which the AVX registers need.
 const CR4_OSXSAVE: u64 = 1 << 18;
 /// Long mode active and enabled, no-execute, `syscall`.
 const EFER: u64 = 0xd01;
 
-/// Bit of CR3 that must be set, so that the root of the page tables lies in an odd page: with it clear KVM_PVM takes the
-/// guest for a kernel with page-table isolation in its supervisor half, and emulates it. Linux flips this bit between
-/// its two roots.
+/// Bit of CR3 that must be set, so that the root of the page tables lies in an odd page: with it clear KVM_PVM emulates
+/// every instruction. Why is not known; Linux with page-table isolation tells its user from its kernel root by this bit.
 const CR3_NATIVE: u64 = 1 << 12;
 const _: () = assert!(BOOT_PAGE_TABLES & CR3_NATIVE != 0);
 
@@ -42,8 +41,7 @@ const CPUID_XSAVE: u32 = 0xd;
 
 /// Whether the vCPU is one of KVM_PVM. A KVM told to ignore unknown MSRs accepts them, too, but has not the signature.
 pub(crate) fn detect(vcpu: &VcpuFd) -> bool {
-    [MSR_NATIVE, MSR_SIGNATURE].into_iter().map(|index| read_msr(vcpu, index)).all(|value| value.is_some())
-        && read_msr(vcpu, MSR_SIGNATURE) == Some(SIGNATURE)
+    read_msr(vcpu, MSR_NATIVE).is_some() && read_msr(vcpu, MSR_SIGNATURE) == Some(SIGNATURE)
 }
 
 /// Makes a vCPU, whose CPUID is set, start natively at `entry`, with the [page tables](crate::boot::page_tables) that

@@ -6,8 +6,9 @@
 
 use crate::error::Error;
 use crate::wait::{Signals, wait_until};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use std::io::PipeReader;
+use std::io::{self, PipeReader};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,8 +50,8 @@ impl<T: Send + 'static> VcpuThread<T> {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Self, Error> {
         register_signal_handler(kick_signal(), kicked)
-            .map_err(|error| Error::system("handle the kick signal")(std::io::Error::from(error)))?;
-        let (ended, running) = std::io::pipe().map_err(Error::system("watch the vCPU"))?;
+            .map_err(|error| Error::system("handle the kick signal")(io::Error::from(error)))?;
+        let (ended, running) = io::pipe().map_err(Error::system("watch the vCPU"))?;
         let handle = std::thread::Builder::new()
             .name("vcpu0".to_owned())
             .stack_size(STACK_LEN)
@@ -91,15 +92,19 @@ impl<T: Send + 'static> VcpuThread<T> {
     /// [`Error::System`] if the kernel can't wait.
     pub(crate) fn stop(&self) -> Result<(), Error> {
         self.stop.store(true, Ordering::Relaxed);
+        let mut interval = Duration::ZERO;
         loop {
-            self.handle
-                .kill(kick_signal())
-                .map_err(|error| Error::system("stop the vCPU")(std::io::Error::from(error)))?;
             let mut descriptors = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
-            wait_until(&mut descriptors, Some(Instant::now() + KICK_INTERVAL))?;
+            wait_until(&mut descriptors, Some(Instant::now() + interval))?;
             if descriptors[0].any().unwrap_or(false) {
                 return Ok(());
             }
+            match self.handle.kill(kick_signal()) {
+                // It ended in this moment, which older C libraries call an error.
+                Err(error) if error.errno() == Errno::ESRCH as i32 => {}
+                kicked => kicked.map_err(|error| Error::system("stop the vCPU")(io::Error::from(error)))?,
+            }
+            interval = KICK_INTERVAL;
         }
     }
 
@@ -143,7 +148,7 @@ mod tests {
     fn a_thread_that_spins_or_blocks_is_stopped() {
         let signals = Signals::take_over().unwrap();
         let spinning = start(|stop| while !stop.load(Ordering::Relaxed) {});
-        let (mut reader, _writer) = std::io::pipe().unwrap();
+        let (mut reader, _writer) = io::pipe().unwrap();
         let blocked = start(move |_| reader.read(&mut [0]).unwrap_err().kind());
 
         let deadline = Instant::now() + Duration::from_millis(10);
@@ -151,7 +156,7 @@ mod tests {
         spinning.stop().unwrap();
         assert_eq!(blocked.wait(&signals, Some(deadline)).unwrap(), Wake::Timeout);
         blocked.stop().unwrap();
-        assert_eq!(blocked.join().unwrap(), std::io::ErrorKind::Interrupted);
+        assert_eq!(blocked.join().unwrap(), io::ErrorKind::Interrupted);
     }
 
     #[test]

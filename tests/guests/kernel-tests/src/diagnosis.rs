@@ -12,7 +12,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("diagnosis::a_function_knows_its_name", a_function_knows_its_name),
     ("diagnosis::data_has_no_name", data_has_no_name),
     ("diagnosis::a_backtrace_names_the_callers", a_backtrace_names_the_callers),
-    ("diagnosis::a_deep_backtrace_is_short_and_reaches_the_head", a_deep_backtrace_is_short_and_reaches_the_head),
+    (
+        "diagnosis::a_deep_backtrace_is_short_and_reaches_the_head",
+        a_deep_backtrace_is_short_and_reaches_the_head,
+    ),
 ];
 
 fn a_function_knows_its_name() {

@@ -7,7 +7,7 @@ use core::fmt::Write;
 use core::ops::Range;
 use guest_interface::console::{ConsoleRecord, LINE_LEN_MAX};
 use guest_interface::layout::DEVICE_HOLE_START;
-use guest_interface::ports::EXIT;
+use guest_interface::ports::{DEBUGCON, DEBUGCON_PRESENT, EXIT};
 use unikernel::device::console;
 use unikernel::{ApplicationStatus, boot, print, println};
 use x86::io::{inb, inl, inw, outb, outl, outw};
@@ -100,11 +100,17 @@ pub(crate) fn bad_doorbell(_: &[String]) -> ApplicationStatus {
     ApplicationStatus::SUCCESS
 }
 
-/// Ends with the VMM's status 120: 200 is nobody's status. QEMU's device can't carry it.
+/// Ends with the VMM's status 120: 200 is nobody's status. QEMU's exit device can't carry it, its debug console can.
 #[inline(never)]
 pub(crate) fn bad_status(_: &[String]) -> ApplicationStatus {
-    // SAFETY: all that the port can do is to end the machine.
-    unsafe { outl(EXIT, 200) };
+    const STATUS: u8 = 200;
+    // SAFETY: all that these ports can do is to end the machine.
+    unsafe {
+        if inb(DEBUGCON) == DEBUGCON_PRESENT {
+            outb(DEBUGCON, STATUS);
+        }
+        outl(EXIT, STATUS.into());
+    }
     survived()
 }
 

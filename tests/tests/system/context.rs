@@ -1,0 +1,74 @@
+//! What all tests share.
+
+use libtest_mimic::{Failed, Trial};
+use std::error::Error;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use system_tests::artifact::Artifacts;
+use system_tests::boot::Boot;
+use system_tests::lane::{Lane, Lanes};
+use system_tests::verdict::Failure;
+
+/// What a test comes to.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// A test of a scenario on a lane, with its name.
+pub(crate) type OnLane = (&'static str, fn(&Context, Lane) -> Outcome);
+
+/// A test whose lane is fixed, or that needs none, with its name.
+pub(crate) type Alone = (&'static str, fn(&Context) -> Outcome);
+
+/// Binaries and hosts, for as long as the process lives.
+pub(crate) struct Context {
+    pub(crate) artifacts: Artifacts,
+    pub(crate) lanes: Lanes,
+    large_guest: Mutex<()>,
+}
+
+impl Context {
+    pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
+        let artifacts = Artifacts::find()?;
+        let lanes = Lanes::detect(&artifacts)?;
+        Ok(Self { artifacts, lanes, large_guest: Mutex::default() })
+    }
+
+    /// A test on a lane, ignored where the lane is missing.
+    pub(crate) fn trial(
+        &self,
+        lane: Lane,
+        name: &str,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Trial {
+        let ignored = self.lanes.missing(lane).is_some();
+        trial(format!("{}/{name}", lane.name()), test).with_ignored_flag(ignored)
+    }
+
+    /// A boot on a lane.
+    pub(crate) fn boot(&self, lane: Lane, image: &Path) -> Boot {
+        Boot::new(&self.artifacts, lane, image)
+    }
+
+    /// Held while a guest fills GiBs of the host's memory, of which there is enough for one at a time.
+    pub(crate) fn large_guest(&self) -> MutexGuard<'_, ()> {
+        self.large_guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A test that needs no lane.
+pub(crate) fn trial(name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
+    Trial::test(name, move || test().map_err(Failed::from))
+}
+
+/// One test for each lane: is it there, if it must be?
+pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
+    let present = |lane: Lane| {
+        let missing = context.lanes.missing(lane);
+        let test = move || match missing {
+            None => Ok(()),
+            Some(reason) => Err(Failure::new(format!("the lane is required and missing: {reason}"))),
+        };
+        trial(format!("lanes/{}", lane.name()), test)
+            .with_ignored_flag(missing.is_some() && !context.lanes.is_required(lane))
+    };
+    Lane::ALL.map(present).into()
+}

@@ -1,0 +1,57 @@
+//! The appliance `memory-stress`: nearly all RAM is usable, and holds what is written to it.
+
+use crate::context::{Context, Outcome};
+use libtest_mimic::Trial;
+use std::time::Duration;
+use system_tests::lane::Lane;
+
+/// What image, stacks and the heap's own needs may take of the RAM.
+const UNTESTED_MIB_MAX: u64 = 4;
+
+/// Every size on KVM; in software, where memory is slow, each size that matters on one machine.
+const BOOTS: [(Lane, &str, u64); 8] = [
+    (Lane::Kvm, "16M", 16),
+    (Lane::Kvm, "64M", 64),
+    (Lane::Kvm, "1G", 1 << 10),
+    (Lane::Kvm, "3G", 3 << 10),
+    (Lane::Kvm, "6G", 6 << 10),
+    (Lane::QemuQ35, "16M", 16),
+    (Lane::QemuPc, "64M", 64),
+    (Lane::QemuMicrovm, "1G", 1 << 10),
+];
+
+pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
+    let mut trials: Vec<Trial> = BOOTS
+        .iter()
+        .map(|&(lane, memory, mib)| {
+            context
+                .trial(lane, &format!("memory_stress/{memory}"), move || passes(context, lane, memory, mib))
+        })
+        .collect();
+    for lane in [Lane::Kvm, Lane::QemuMicrovm] {
+        trials.push(context.trial(lane, "memory_stress/usage", move || usage(context, lane)));
+    }
+    trials
+}
+
+fn passes(context: &Context, lane: Lane, memory: &str, memory_mib: u64) -> Outcome {
+    let _alone = (memory_mib >= 1 << 10).then(|| context.large_guest());
+    let boot = context.boot(lane, &context.artifacts.memory_stress).memory(memory);
+    let verdict = boot.timeout(Duration::from_secs(180)).arguments(["--seed", "0x5eed"]).end()?;
+    verdict.status(0)?.prints(["memory-stress: PASSED: ", " 0 wrong words", "seed 0x5eed"])?;
+    let stdout = verdict.stdout();
+    let tested = stdout.split("PASSED: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let tested: u64 = tested.parse().unwrap_or_default();
+    if tested > memory_mib || tested + UNTESTED_MIB_MAX < memory_mib {
+        return Err(verdict.failure(format!("nearly all of {memory_mib} MiB should be tested, not {tested}")));
+    }
+    Ok(())
+}
+
+fn usage(context: &Context, lane: Lane) -> Outcome {
+    for arguments in [&["--sed", "1"][..], &["--seed"], &["--seed", "-1"], &["--seed", "0x"]] {
+        let verdict = context.boot(lane, &context.artifacts.memory_stress).arguments(arguments).end()?;
+        verdict.status(2)?.prints(["usage: memory-stress [--seed N]"])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Ends that come from outside: time limits, signals, and readers that go away.
+
+use crate::context::{Alone, Context, OnLane, Outcome};
+use guest_interface::status::VmmStatus;
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+use std::fs::OpenOptions;
+use std::io;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+use system_tests::boot::Boot;
+use system_tests::lane::Lane;
+use system_tests::process::Running;
+use system_tests::verdict::{Failure, Verdict};
+
+/// How late an end may be. The machine is shared, and QEMU has to be killed and waited for.
+const LATE_MAX: Duration = Duration::from_secs(3);
+
+pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for lane in [Lane::Kvm, Lane::QemuMicrovm] {
+        let tests: [OnLane; 6] = [
+            ("stopping/time_limit", time_limit),
+            ("stopping/time_limit_without_a_reader", time_limit_without_a_reader),
+            ("stopping/sigint", |context, lane| signal(context, lane, Signal::SIGINT)),
+            ("stopping/sigterm", |context, lane| signal(context, lane, Signal::SIGTERM)),
+            ("stopping/sigkill_leaves_nothing_behind", sigkill_leaves_nothing_behind),
+            ("stopping/sigterm_without_a_reader", sigterm_without_a_reader),
+        ];
+        trials.extend(tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))));
+    }
+    let tests: [Alone; 2] =
+        [("stopping/closed_output", closed_output), ("stopping/full_output", full_output)];
+    trials.extend(tests.map(|(name, test)| context.trial(Lane::Kvm, name, move || test(context))));
+    trials
+}
+
+fn boot(context: &Context, lane: Lane, act: &str) -> Boot {
+    context.boot(lane, &context.artifacts.misbehave).arguments([act])
+}
+
+fn time_limit(context: &Context, lane: Lane) -> Outcome {
+    for limit in [Duration::from_millis(250), Duration::from_millis(1500)] {
+        let verdict = boot(context, lane, "spin").timeout(limit).end()?;
+        verdict.status(VmmStatus::Timeout.code())?;
+        in_time(&verdict, limit)?;
+    }
+    Ok(())
+}
+
+fn in_time(verdict: &Verdict, limit: Duration) -> Outcome {
+    let wall = verdict.ended().wall;
+    if wall < limit || wall > limit + LATE_MAX {
+        return Err(verdict.failure(format!("an end after {limit:?} was expected, not after {wall:?}")));
+    }
+    Ok(())
+}
+
+/// Starts a guest that fills a pipe which nobody reads.
+fn without_a_reader(boot: &Boot) -> Result<(io::PipeReader, Running), Failure> {
+    let (reader, writer) = io::pipe().map_err(Failure::start)?;
+    let mut command = boot.command();
+    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    Ok((reader, Running::start_as_is(&mut command).map_err(Failure::start)?))
+}
+
+fn time_limit_without_a_reader(context: &Context, lane: Lane) -> Outcome {
+    let limit = Duration::from_secs(1);
+    let boot = boot(context, lane, "flood").timeout(limit);
+    let (_reader, running) = without_a_reader(&boot)?;
+    let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
+    verdict.status(VmmStatus::Timeout.code())?;
+    in_time(&verdict, limit)
+}
+
+fn sigterm_without_a_reader(context: &Context, lane: Lane) -> Outcome {
+    let boot = boot(context, lane, "flood");
+    let (_reader, running) = without_a_reader(&boot)?;
+    sleep(Duration::from_secs(1));
+    running.signal(Signal::SIGTERM);
+    let verdict = Verdict::new(&boot.command(), running.end(LATE_MAX))?;
+    verdict.status(VmmStatus::Interrupted.code())?;
+    Ok(())
+}
+
+/// Starts a guest that spins, and returns when it does.
+fn spinning(boot: &Boot) -> Result<Running, Failure> {
+    let mut running = boot.start()?;
+    if running.prints_within("misbehave: spin", boot.hard_limit()) {
+        return Ok(running);
+    }
+    Err(Failure::new(format!("the guest never said that it spins: {:?}", running.end(Duration::ZERO))))
+}
+
+fn signal(context: &Context, lane: Lane, signal: Signal) -> Outcome {
+    let boot = boot(context, lane, "spin");
+    let running = spinning(&boot)?;
+    running.signal(signal);
+    let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
+    verdict.status(VmmStatus::Interrupted.code())?.complains(["interrupted by a signal (status 114)"])?;
+    if verdict.ended().wall > LATE_MAX {
+        return Err(verdict.failure("the signal should end it at once"));
+    }
+    Ok(())
+}
+
+/// QEMU ends with the VMM, even if that could do nothing about it any more.
+fn sigkill_leaves_nothing_behind(context: &Context, lane: Lane) -> Outcome {
+    let boot = boot(context, lane, "spin");
+    let running = spinning(&boot)?;
+    running.signal(Signal::SIGKILL);
+    let ended = running.end(boot.hard_limit());
+    if ended.signal != Some(Signal::SIGKILL as i32) || ended.was_killed || ended.left_open {
+        return Err(Failure::new(format!("{:?}: {ended:?}", boot.command())));
+    }
+    Ok(())
+}
+
+/// A reader that goes away takes nothing but the output with it: the guest ends with its own status.
+fn closed_output(context: &Context) -> Outcome {
+    let boot = boot(context, Lane::Kvm, "flood");
+    let (reader, running) = without_a_reader(&boot)?;
+    drop(reader);
+    let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
+    verdict.status(0)?.complains(["bytes of console output were lost"])?.complains_in_one_line()?;
+    Ok(())
+}
+
+fn full_output(context: &Context) -> Outcome {
+    let full = OpenOptions::new().write(true).open("/dev/full").map_err(Failure::start)?;
+    let boot = boot(context, Lane::Kvm, "flood");
+    let mut command = boot.command();
+    command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped());
+    let running = Running::start_as_is(&mut command).map_err(Failure::start)?;
+    let verdict = Verdict::new(&command, running.end(boot.hard_limit()))?;
+    verdict.status(0)?.complains(["bytes of console output were lost"])?.complains_in_one_line()?;
+    Ok(())
+}
