@@ -55,7 +55,8 @@ impl Artifacts {
 }
 
 fn target_dir() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = package.parent().unwrap_or(package);
     let named = [TARGET_DIR_VARIABLE, "CARGO_TARGET_DIR"].iter().find_map(env::var_os);
     // Tests run in the folder of their package, cargo's variable is relative to the workspace.
     workspace.join(named.map_or(PathBuf::from("target"), PathBuf::from))

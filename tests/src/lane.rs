@@ -109,10 +109,15 @@ impl Lanes {
 }
 
 impl fmt::Display for Lanes {
-    /// One line for each missing lane; nothing if all are there.
+    /// One line for each reason that lanes are missing for; nothing if all are there.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (lane, reason) in &self.missing {
-            writeln!(formatter, "lane {} is missing, so its tests are ignored: {reason}", lane.name())?;
+        for lanes in self.missing.chunk_by(|(_, first), (_, second)| first == second) {
+            let names: Vec<&str> = lanes.iter().map(|(lane, _)| lane.name()).collect();
+            let (noun, predicate) = match names.len() {
+                1 => ("lane", "is missing, its"),
+                _ => ("lanes", "are missing, their"),
+            };
+            writeln!(formatter, "{noun} {} {predicate} tests are ignored: {}", names.join(", "), lanes[0].1)?;
         }
         Ok(())
     }
@@ -171,11 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_lane_is_told_in_a_line_with_its_reason() {
-        let lanes = Lanes { missing: vec![(Lane::Kvm, "no device".to_owned())], required: vec![Lane::Kvm] };
-        assert_eq!(lanes.to_string(), "lane kvm is missing, so its tests are ignored: no device\n");
+    fn missing_lanes_are_told_in_a_line_a_reason() {
+        let no_qemu = |lane| (lane, "no QEMU".to_owned());
+        let missing =
+            vec![(Lane::Kvm, "no device".to_owned()), no_qemu(Lane::QemuMicrovm), no_qemu(Lane::QemuQ35)];
+        let lanes = Lanes { missing, required: vec![Lane::Kvm] };
+        let said = "lane kvm is missing, its tests are ignored: no device\n\
+                    lanes qemu-microvm, qemu-q35 are missing, their tests are ignored: no QEMU\n";
+        assert_eq!(lanes.to_string(), said);
         assert_eq!(lanes.missing(Lane::Kvm), Some("no device"));
-        assert_eq!(lanes.present().count(), 3);
+        assert_eq!(lanes.present().collect::<Vec<_>>(), [Lane::QemuPc]);
         assert!(lanes.is_required(Lane::Kvm) && !lanes.is_required(Lane::QemuPc));
     }
 }

@@ -1,9 +1,9 @@
 //! Child processes that end in time, whatever they do, and whose output is kept up to a limit.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::io::{self, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -114,7 +114,8 @@ impl Running {
     /// If it can't be started.
     pub fn start_as_is(command: &mut Command) -> io::Result<Self> {
         let started = Instant::now();
-        let mut child = command.spawn()?;
+        // A group of its own, to end whatever it leaves behind.
+        let mut child = command.process_group(0).spawn()?;
         let stdout = Reader::start(child.stdout.take());
         let stderr = Reader::start(child.stderr.take());
         Ok(Self { child, stdout: Some(stdout), stderr: Some(stderr), started })
@@ -169,11 +170,16 @@ impl Running {
         let finish = |reader: Option<Reader>| reader.map_or((Output::default(), true), Reader::finish);
         let (stdout, stdout_closed) = finish(self.stdout.take());
         let (stderr, stderr_closed) = finish(self.stderr.take());
+        let left_open = !(stdout_closed && stderr_closed);
+        if left_open && let Ok(group) = i32::try_from(self.child.id()) {
+            // The number is still the group's, as something of the group is alive; if nothing is, this fails.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
         Ended {
             status: status.and_then(|status| status.code()),
             signal: status.as_ref().and_then(ExitStatus::signal),
             was_killed,
-            left_open: !(stdout_closed && stderr_closed),
+            left_open,
             dropped_bytes: stdout.dropped + stderr.dropped,
             stdout: stdout.bytes,
             stderr: stderr.bytes,
@@ -223,10 +229,21 @@ mod tests {
     }
 
     #[test]
-    fn a_process_left_behind_is_noticed() {
-        let ended = shell("sleep 4 & exit 0").end(Duration::from_secs(10));
+    fn a_process_left_behind_is_noticed_and_ended() {
+        let ended = shell("sleep 60 & echo $!").end(Duration::from_secs(10));
         assert!(ended.left_open);
         assert_eq!(ended.status, Some(0));
+        let left: i32 = String::from_utf8(ended.stdout).unwrap().trim().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Signal 0 only asks whether the process is there; one that nobody waits for stays as a zombie.
+        let is_alive = || {
+            let state = std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
+            kill(Pid::from_raw(left), None).is_ok() && !state.contains(") Z ")
+        };
+        while is_alive() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        assert!(!is_alive());
     }
 
     #[test]

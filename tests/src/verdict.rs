@@ -28,7 +28,6 @@ impl Failure {
 
     /// A process that could not be started.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
     pub fn start(error: io::Error) -> Self {
         Self::new(format!("the process can't be started: {error}"))
     }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host::kvm::{Flavour, KvmHost};
 use crate::host::pvm;
 use crate::memory::size::MemoryLen;
-use crate::memory::{GuestMemory, available, backing};
+use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
 use crate::statistics::ExitCounts;
 use crate::vcpu::cpuid;
@@ -66,7 +66,6 @@ impl Machine {
         memory_len: MemoryLen,
         command_line: &str,
     ) -> Result<Self, Error> {
-        available::check(memory_len)?;
         let memory = backing::map(memory_len)?;
         add_memory_slots(&host.vm, &memory)?;
 

@@ -6,7 +6,7 @@ use crate::cli::{HostChoice, RunOptions};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
 use crate::machine::{Finished, Machine};
-use crate::memory::resident;
+use crate::memory::{available, resident};
 use crate::qemu;
 use crate::report::{Ending, say};
 use crate::timing::{Inside, Moments, Stages, Timing};
@@ -31,6 +31,7 @@ enum Host {
 pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, Error> {
     let command_line = command_line::build(options.log.name(), &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
+    available::check(options.memory)?;
     let ending = match pick(options.host)? {
         Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, started)?,
         Host::Qemu => run_on_qemu(&command_line, options, started)?,

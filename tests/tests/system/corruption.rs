@@ -3,6 +3,7 @@
 //! The damage follows from a number, which a failure shows, so that it can be had again.
 
 use crate::context::{Context, Outcome};
+use guest_interface::status::{GUEST_MAX, VmmStatus};
 use libtest_mimic::Trial;
 use std::fs;
 use std::ops::Range;
@@ -60,8 +61,10 @@ fn survives(context: &Context, seeds: Range<u64>, area: impl Fn(&[u8]) -> Range<
         fs::write(&path, &file).map_err(Failure::start)?;
         let boot = context.boot(Lane::Kvm, &path).memory("16M").timeout(TIME_LIMIT);
         let verdict = boot.end().map_err(|failure| Failure::new(format!("seed {seed}: {failure}")))?;
-        if verdict.ended().status.is_none_or(|status| status > 123) {
-            return Err(verdict.failure(format!("seed {seed}: no documented status")));
+        let status = verdict.ended().status.and_then(|status| u8::try_from(status).ok());
+        let documented = |status| status <= GUEST_MAX || VmmStatus::from_code(status).is_some();
+        if !status.is_some_and(|status| documented(status) && status != VmmStatus::VmmError.code()) {
+            return Err(verdict.failure(format!("seed {seed}: neither image nor guest explain this status")));
         }
     }
     Ok(())

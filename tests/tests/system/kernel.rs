@@ -53,23 +53,30 @@ fn passes(context: &Context, lane: Lane, arguments: &[&str], summary: &str) -> R
     Ok(verdict)
 }
 
-/// What is half a second to the guest is half a second to the host.
+/// What is half a second to the guest is half a second to the host. A busy host may be late in noticing, but not always.
 fn clock_agrees(context: &Context, lane: Lane) -> Outcome {
     const WAIT: Duration = Duration::from_millis(500);
-    const MORE_MAX: Duration = Duration::from_millis(250);
+    const TOLERANCE: Duration = Duration::from_millis(50);
+    const ATTEMPTS: usize = 4;
     let boot = context.boot(lane, &context.artifacts.kernel_tests).arguments(["--wait", "500"]);
-    let mut running = boot.start()?;
-    let begun = running.prints_within("waiting from here\n", boot.hard_limit());
-    let start = Instant::now();
-    let ended = begun && running.prints_within("waited until here\n", boot.hard_limit());
-    let waited = start.elapsed();
-    let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
-    verdict.status(0)?;
-    // The first line may reach this process late, not the guest's clock.
-    if !ended || waited + MORE_MAX / 5 < WAIT || waited > WAIT + MORE_MAX {
-        return Err(verdict.failure(format!("the guest waited for {waited:?} and not for {WAIT:?}")));
+    let mut waits = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let mut running = boot.start()?;
+        let begun = running.prints_within("waiting from here\n", boot.hard_limit());
+        let start = Instant::now();
+        let done = running.prints_within("waited until here\n", boot.hard_limit());
+        let waited = start.elapsed();
+        let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
+        verdict.status(0)?;
+        if !(begun && done) {
+            return Err(verdict.failure("the guest did not say when it waits"));
+        }
+        if waited.abs_diff(WAIT) <= TOLERANCE {
+            return Ok(());
+        }
+        waits.push(waited);
     }
-    Ok(())
+    Err(Failure::new(format!("to the host, the guest's {WAIT:?} were {waits:?}")))
 }
 
 fn long_lines(context: &Context, lane: Lane) -> Outcome {

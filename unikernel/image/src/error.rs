@@ -25,7 +25,7 @@ pub enum Error {
         source: ImageError,
     },
     /// The image can't be written.
-    #[error("can't write '{}': {source}; does its folder exist, and may you write there?", path.display())]
+    #[error("can't write '{}': {source}; give a path where you may write", path.display())]
     Write {
         /// The image.
         path: PathBuf,

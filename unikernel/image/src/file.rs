@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::Builder;
 
-/// Packs the appliance `input` into the image `output`, which is either replaced as a whole or left as it was.
+/// Packs the appliance `input` into the image `output`, which is either replaced as a whole or left as it was. Makes the
+/// image's folder if there is none.
 ///
 /// # Errors
-/// [`Error`], with nothing written.
+/// [`Error`], with no image written.
 pub fn pack_file(input: &Path, output: &Path) -> Result<Summary, Error> {
     let appliance = fs::read(input).map_err(|source| Error::Read { path: input.into(), source })?;
     let packed = pack(&appliance).map_err(|source| Error::Image { path: input.into(), source })?;
@@ -23,6 +24,7 @@ pub fn pack_file(input: &Path, output: &Path) -> Result<Summary, Error> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A bare file name has the empty path as its parent.
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
     let mut file =
         Builder::new().prefix(".image-").permissions(Permissions::from_mode(0o755)).tempfile_in(folder)?;
     file.write_all(bytes)?;
@@ -41,12 +43,13 @@ mod tests {
     #[test]
     fn a_file_is_replaced_and_executable() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("image");
-        fs::write(&path, "old").unwrap();
-        replace(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o111, 0o111);
-        assert_eq!(entries(folder.path()), 1);
+        let path = folder.path().join("made/on/the/way/image");
+        for content in ["old", "new"] {
+            replace(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o111, 0o111);
+        }
+        assert_eq!(entries(path.parent().unwrap()), 1);
     }
 
     #[test]
@@ -55,8 +58,10 @@ mod tests {
         let occupied = folder.path().join("folder");
         fs::create_dir(&occupied).unwrap();
         replace(&occupied, b"new").unwrap_err();
-        replace(&folder.path().join("missing/image"), b"new").unwrap_err();
-        assert_eq!(entries(folder.path()), 1, "only the folder that was there");
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        replace(&file.join("image"), b"new").unwrap_err();
+        assert_eq!(entries(folder.path()), 2, "only what was there");
     }
 
     #[test]

@@ -57,14 +57,15 @@ fn stack_of(address: u64) -> AddressRange {
 
 /// Who called code that is none: the return address at the stack pointer, if there is one into the image.
 pub(crate) fn caller_of_no_code(rip: u64, rsp: u64) -> Option<CodeAddress> {
-    let image = image::range();
+    let is_code =
+        |address| image::sections().iter().any(|part| part.executable && part.range.contains(&address));
     let on_stack = rsp.is_multiple_of(8) && stack_of(rsp).contains(&rsp);
-    if image.contains(&rip) || !on_stack {
+    if is_code(rip) || !on_stack {
         return None;
     }
     // SAFETY: an aligned word inside of a stack, all of which is mapped.
     let return_address = unsafe { (rsp as *const u64).read_volatile() };
-    image.contains(&return_address).then_some(CodeAddress(return_address))
+    is_code(return_address).then_some(CodeAddress(return_address))
 }
 
 /// Walks a chain that lies in `stack`, reading words of it with `read`.
