@@ -23,7 +23,17 @@ run *arguments: build
         exit 116
     fi
     vmm_stub={{ quote(target_dir) }}/release/vmm-stub
-    if [[ "$*" == *"--host qemu"* ]] || ! "$vmm_stub" doctor >/dev/null 2>&1; then {{ quote(just_executable()) }} _qemu; fi
+    # The host is what an option in front of `--` says, else what `doctor` finds.
+    host=auto; previous=
+    for word in "$@"; do
+        if [[ $word == -- ]]; then break; fi
+        if [[ $previous == --host ]]; then host=$word; fi
+        if [[ $word == --host=* ]]; then host=${word#--host=}; fi
+        previous=$word
+    done
+    if [[ $host == qemu ]] || { [[ $host == auto ]] && ! "$vmm_stub" doctor >/dev/null 2>&1; }; then
+        {{ quote(just_executable()) }} --quiet _qemu
+    fi
     exec "$vmm_stub" run "$image" --host auto --memory 1G "$@"
 
 # Run all tests: on the host, and whole systems on every host of guests there is.
@@ -36,6 +46,8 @@ build: _rust-target (_guests "appliances" appliances)
 
 # Check formatting and lints, for host and guest.
 lint: _rust-target
+    @rustup component list --installed | grep -q ^clippy || rustup component add clippy
+    @rustup component list --installed | grep -q ^rustfmt || rustup component add rustfmt
     cargo fmt --check
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
@@ -43,6 +55,7 @@ lint: _rust-target
 
 # Measure and print figures beside their targets: `just bench boot`.
 bench what="boot": build _build-test-guests _qemu
+    @cargo build --quiet --locked --release --package memory-stress
     cargo bench --quiet --locked --package system-tests --bench {{ what }}
 
 _build-test-guests: (_guests "guests" test_guests)

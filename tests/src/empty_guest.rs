@@ -2,6 +2,7 @@
 //! any guest.
 
 use crate::elf::{HEADER_LEN, LOAD, NOTE, PROGRAM_HEADER_LEN};
+use guest_interface::debug_stream::status_message;
 use guest_interface::layout::{IMAGE_BASE, PAGE_LEN};
 use guest_interface::ports::{DEBUGCON, EXIT};
 
@@ -17,7 +18,10 @@ const CODE_OFFSET: usize = NOTE_OFFSET + NOTE_LEN;
 /// code.
 fn code() -> Vec<u8> {
     let mut code = vec![0x31, 0xc0]; // xor eax, eax
-    code.extend([0xe6, DEBUGCON as u8]); // out DEBUGCON, al
+    for byte in status_message(0) {
+        code.extend([0xb0, byte]); // mov al, byte
+        code.extend([0xe6, DEBUGCON as u8]); // out DEBUGCON, al
+    }
     code.extend([0xe7, EXIT as u8]); // out EXIT, eax
     code.extend([0xeb, 0xfe]); // jmp $
     code

@@ -1,7 +1,6 @@
 //! The application of an image: what it is called with, and how it ends.
 
-use crate::boot;
-use crate::device::exit;
+use crate::device::{exit, milestone};
 use alloc::string::String;
 use alloc::vec::Vec;
 use guest_interface::command_line::Words;
@@ -52,7 +51,7 @@ pub(crate) fn run(arguments: &str) -> ! {
         safe fn freehold_application(arguments: &[String]) -> ApplicationStatus;
     }
     let arguments: Vec<String> = Words::new(arguments).collect();
-    boot::milestone(Milestone::ApplicationStart);
+    milestone::stamp(Milestone::ApplicationStart);
     exit::application(freehold_application(&arguments))
 }
 
@@ -60,6 +59,6 @@ pub(crate) fn run(arguments: &str) -> ! {
 /// and has said where.
 pub fn fail_verification() -> ! {
     crate::device::console::flush();
-    boot::milestone(Milestone::ApplicationEnd);
+    milestone::stamp(Milestone::ApplicationEnd);
     exit::kernel(KernelStatus::VerificationFailure)
 }

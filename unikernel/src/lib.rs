@@ -8,7 +8,7 @@
 //! | [`boot`] | from the first instruction to the application |
 //! | [`memory`] | which memory is RAM and which is free; the heap |
 //! | [`cpu`] | the kind of host, descriptor tables, exceptions, the clock |
-//! | [`device`] | console and power-off |
+//! | [`device`] | console, result channel and power-off |
 //! | [`diagnosis`] | log, names for addresses, backtraces, faults, panics |
 #![no_std]
 // On the host the library is built for its tests alone, and nothing calls the boot path.

@@ -70,6 +70,11 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) timing: bool,
 
+    /// Write the last result document that the guest has published to this file, however the run ended; without one, the
+    /// file stays as it was and the run fails.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) result: Option<PathBuf>,
+
     /// Arguments for the application.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<OsString>,
@@ -207,7 +212,7 @@ mod tests {
         let options = options(&["run", "hello"]);
         assert_eq!((options.memory.bytes(), options.timeout), (512 << 20, None));
         assert_eq!((options.host, options.log), (HostChoice::Kvm, LogLevel::Info));
-        assert!(options.arguments.is_empty() && !options.timing);
+        assert!(options.arguments.is_empty() && !options.timing && options.result.is_none());
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub(crate) enum Error {
     #[error("--machine picks a machine of QEMU; use it with --host qemu or --host auto")]
     MachineWithoutQemu,
 
+    #[error("the result can't be written to {0:?}, which is not a regular file; give --result another path")]
+    ResultNotAFile(PathBuf),
+
+    #[error("the result can't be written to {path:?}: {source}; give --result a file that can be")]
+    ResultUnwritable { path: PathBuf, source: io::Error },
+
     #[error(
         "the guest shall have {} of memory and the host has {} available; give a smaller --memory or free some",
         Bytes(*.wanted), Bytes(*.available)
@@ -82,6 +88,12 @@ pub(crate) enum Error {
     #[error("can't write the boot data to guest memory: {0}")]
     WriteGuest(#[source] Box<dyn std::error::Error + Send + Sync>),
 
+    #[error("the guest published no result, so {path:?} stays as it was")]
+    NoResult { path: PathBuf },
+
+    #[error("the result is lost: {path:?} can't be written: {source}")]
+    ResultLost { path: PathBuf, source: io::Error },
+
     #[error("the thread of the vCPU ended without a result")]
     VcpuThreadLost,
 }
@@ -99,7 +111,9 @@ impl Error {
             | Self::ArgumentNotUtf8(_)
             | Self::ArgumentWithNul(_)
             | Self::CommandLineTooLong { .. }
-            | Self::MachineWithoutQemu => VmmStatus::Refused,
+            | Self::MachineWithoutQemu
+            | Self::ResultNotAFile(_)
+            | Self::ResultUnwritable { .. } => VmmStatus::Refused,
             Self::HostMemory { .. }
             | Self::MapMemory(_)
             | Self::Kvm { .. }
@@ -111,6 +125,8 @@ impl Error {
             | Self::Run(_)
             | Self::System { .. }
             | Self::WriteGuest(_)
+            | Self::NoResult { .. }
+            | Self::ResultLost { .. }
             | Self::VcpuThreadLost => VmmStatus::VmmError,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`cli`], [`error`], [`report`], [`timing`] | what the user says and is told |
+//! | [`cli`], [`error`], [`report`], [`timing`], [`result`] | what the user says, is told and is left |
 //! | [`run`] | `vmm-stub run`, from options to exit status |
 //! | [`host`] | which hosts there are and what each demands |
 //! | [`memory`], [`boot`] | guest RAM, and what a guest finds in it |
@@ -10,8 +10,9 @@
 //! | [`machine`] | a machine on KVM, made of these |
 //! | [`qemu`] | a machine that QEMU runs |
 //!
-//! Image and guest are hostile. What the guest does reaches the VMM in two ways only: as VM exits, which
-//! [`vcpu::run`] gives to [`devices`], and as guest memory, which is read there and in [`timing`].
+//! Image and guest are hostile. What the guest does reaches the VMM on KVM in two ways only: as VM exits, which
+//! [`vcpu::run`] gives to [`devices`], and as guest memory, which is read there and in [`timing`]. Under QEMU it is the
+//! debug console, which [`qemu::process`] reads.
 
 // Most of what these pages link to is private; they are for who reads the source.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -25,6 +26,7 @@ mod machine;
 pub mod memory;
 mod qemu;
 mod report;
+mod result;
 mod run;
 mod statistics;
 mod timing;

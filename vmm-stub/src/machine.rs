@@ -14,6 +14,7 @@ use crate::host::pvm;
 use crate::memory::size::MemoryLen;
 use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
+use crate::result::Published;
 use crate::statistics::ExitCounts;
 use crate::vcpu::cpuid;
 use crate::vcpu::registers::{self, Position};
@@ -40,14 +41,17 @@ pub(crate) struct Machine {
     vcpu: VcpuFd,
     memory: GuestMemory,
     tsc_hz: Option<u64>,
+    wants_result: bool,
 }
 
 /// What is left of a machine that has run.
 pub(crate) struct Finished {
-    pub(crate) ending: Ending,
+    /// Known unless KVM failed.
+    pub(crate) ending: Result<Ending, Error>,
     pub(crate) counts: ExitCounts,
     pub(crate) lost_bytes: u64,
     pub(crate) dropped_records: u64,
+    pub(crate) published: Published,
     /// When the vCPU first entered the guest, and when it left it for the last time.
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
@@ -56,7 +60,8 @@ pub(crate) struct Finished {
 }
 
 impl Machine {
-    /// Builds a machine on a host and loads an image that was checked for this much memory.
+    /// Builds a machine on a host and loads an image that was checked for this much memory. `wants_result` says whether
+    /// somebody asked for a result.
     ///
     /// # Errors
     /// For memory the host lacks, and for what KVM refuses.
@@ -65,6 +70,7 @@ impl Machine {
         image: &Image,
         memory_len: MemoryLen,
         command_line: &str,
+        wants_result: bool,
     ) -> Result<Self, Error> {
         let memory = backing::map(memory_len)?;
         add_memory_slots(&host.vm, &memory)?;
@@ -72,10 +78,14 @@ impl Machine {
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();
         let tsc_hz = tsc_hz.map(|khz| u64::from(khz) * 1000).filter(|&hz| hz != 0);
         load::load(image, &memory)?;
-        let information = HostInformation { doorbell_port: ports::DOORBELL, tsc_hz };
+        let information = HostInformation {
+            doorbell_port: ports::DOORBELL,
+            tsc_hz,
+            result_port: wants_result.then_some(ports::RESULT),
+        };
         start_info::write(&memory, memory_len, command_line, &information)?;
         set_start_state(&host, image, &memory)?;
-        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz })
+        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz, wants_result })
     }
 
     /// Runs the machine to its end, or until the time limit or a signal ends it.
@@ -83,12 +93,12 @@ impl Machine {
     /// # Errors
     /// For a failure of the VMM itself; what goes wrong in the guest is an [`Ending`].
     pub(crate) fn run(self, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
-        let Self { vm, mut vcpu, memory, tsc_hz } = self;
+        let Self { vm, mut vcpu, memory, tsc_hz, wants_result } = self;
         let output = std::io::stdout().as_fd().try_clone_to_owned().map_err(Error::system("print"))?;
         let stop = Arc::new(AtomicBool::new(false));
         // A file and not Stdout, whose buffer and retries would come between the console and a signal.
         let console = Console::new(File::from(output), stop.clone());
-        let mut bus = PortBus::new(memory.clone(), console);
+        let mut bus = PortBus::new(memory.clone(), console, wants_result);
 
         let work_stop = stop.clone();
         let thread = VcpuThread::start(stop, move || {
@@ -98,16 +108,26 @@ impl Machine {
             let ended = Instant::now();
             bus.finish();
             let position = Position::read(&vcpu);
-            (end, position, counts, bus.lost_bytes(), bus.dropped_records(), started, ended)
+            (end, position, counts, bus, started, ended)
         })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let wake = thread.wait(signals, deadline);
         thread.stop()?;
-        let (end, position, counts, lost_bytes, dropped_records, started, ended) = thread.join()?;
+        let (end, position, counts, mut bus, started, ended) = thread.join()?;
         drop(vm);
 
-        let ending = ending(end?, wake?, limit, position);
-        Ok(Finished { ending, counts, lost_bytes, dropped_records, started, ended, memory, tsc_hz })
+        let ending = end.and_then(|end| Ok(ending(end, wake?, limit, position)));
+        Ok(Finished {
+            ending,
+            counts,
+            lost_bytes: bus.lost_bytes(),
+            dropped_records: bus.dropped_records(),
+            published: bus.take_published(),
+            started,
+            ended,
+            memory,
+            tsc_hz,
+        })
     }
 }
 

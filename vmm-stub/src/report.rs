@@ -38,8 +38,11 @@ impl Ending {
     }
 }
 
-/// Displays a code address with the function that holds it. The name comes from the image and may hold anything;
-/// control characters are not passed on to a terminal.
+/// Most characters of a name from the image that are shown.
+const NAME_LEN_MAX: usize = 160;
+
+/// Displays a code address with the function that holds it. The name comes from the image and may hold anything, of any
+/// length: only so much is shown, and only what a terminal shows as it is.
 struct Place<'a> {
     address: u64,
     symbols: Option<SymbolTable<'a>>,
@@ -49,7 +52,10 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "rip {:#x}", self.address)?;
         if let Some((symbol, offset)) = self.symbols.and_then(|symbols| symbols.find(self.address)) {
-            let name: String = symbol.name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            let shown = |c: char| {
+                if c.is_ascii_graphic() || c.is_alphanumeric() || " …".contains(c) { c } else { '?' }
+            };
+            let name: String = symbol.name.chars().take(NAME_LEN_MAX).map(shown).collect();
             write!(formatter, " ({name}+{offset:#x})")?;
         }
         Ok(())
@@ -100,13 +106,21 @@ mod tests {
 
     #[test]
     fn a_place_has_its_name_if_the_image_has_symbols() {
-        let name = "kernel::\u{1b}[2Jspin";
+        let name = "kernel::\u{1b}[2J\u{202e}spin";
         let table = symbols::encode(&[Symbol { name, address: IMAGE_BASE, len_bytes: 0x20 }]).unwrap();
         let mut timeout = vmm(VmmStatus::Timeout);
         timeout.detail = Some("it was 1s".to_owned());
         let expected = "the time limit passed (status 113): it was 1s; \
-                        the guest was at rip 0x200013 (kernel::?[2Jspin+0x13)";
+                        the guest was at rip 0x200013 (kernel::?[2J?spin+0x13)";
         assert_eq!(timeout.describe(SymbolTable::new(&table)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_without_end_is_cut() {
+        let name = "x".repeat(1 << 20);
+        let table = symbols::encode(&[Symbol { name: &name, address: IMAGE_BASE, len_bytes: 0x20 }]).unwrap();
+        let line = vmm(VmmStatus::Timeout).describe(SymbolTable::new(&table)).unwrap();
+        assert!(line.len() < 2 * NAME_LEN_MAX, "{} bytes", line.len());
     }
 
     #[test]

@@ -6,17 +6,20 @@ use crate::cli::{HostChoice, RunOptions};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
 use crate::machine::{Finished, Machine};
+use crate::memory::quantity::Bytes;
 use crate::memory::{available, resident};
 use crate::qemu;
 use crate::report::{Ending, say};
+use crate::result::{Published, ResultFile};
 use crate::timing::{Inside, Moments, Stages, Timing};
 use crate::wait::Signals;
 use guest_interface::host_information;
 use guest_interface::layout::HOST_INFORMATION;
-use guest_interface::status::ExitStatus;
-use std::io::Write;
+use guest_interface::result::RESULT_LEN_MAX;
+use guest_interface::status::{ApplicationStatus, ExitStatus};
+use std::io::{IsTerminal, Write};
 use std::time::Instant;
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes as _, GuestAddress};
 
 /// The host that was picked.
 enum Host {
@@ -24,22 +27,57 @@ enum Host {
     Qemu,
 }
 
+/// How a machine ended, unless its host failed, and what its guest has published.
+type Outcome = (Result<Ending, Error>, Published);
+
 /// Runs an appliance to its end; the status is the process's.
 ///
 /// # Errors
-/// For everything that keeps the machine from running.
+/// For everything that keeps the machine from running, and for a result that was asked for and is lost.
 pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, Error> {
-    let command_line = command_line::build(options.log.name(), &options.arguments)?;
+    let signals = Signals::take_over()?;
+    let command_line =
+        command_line::build(options.log.name(), std::io::stdout().is_terminal(), &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
     available::check(options.memory)?;
-    let ending = match pick(options.host)? {
-        Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, started)?,
-        Host::Qemu => run_on_qemu(&command_line, options, started)?,
+    let result_file = options.result.as_deref().map(ResultFile::prepare).transpose()?;
+    let (ending, published) = match pick(options.host)? {
+        Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, &signals, started)?,
+        Host::Qemu => run_on_qemu(&command_line, options, &signals, started)?,
     };
-    if let Some(line) = ending.describe(image.symbols()) {
+    if let Some(line) = ending.as_ref().ok().and_then(|ending| ending.describe(image.symbols())) {
         say(line);
     }
-    Ok(ending.status)
+    let written = result_file.map_or(Ok(()), |file| write_result(&file, &published));
+    status_with_result(ending.map(|ending| ending.status), written)
+}
+
+fn write_result(file: &ResultFile, published: &Published) -> Result<(), Error> {
+    if published.dropped > 0 {
+        say(format_args!(
+            "{} results of the guest were not in RAM or longer than {}",
+            published.dropped,
+            Bytes(RESULT_LEN_MAX as u64)
+        ));
+    }
+    file.write(published)
+}
+
+/// The status of a run whose result was asked for. That the result is missing is an error where all else went well; a run
+/// that failed keeps its own status, which says more.
+fn status_with_result(
+    ending: Result<ExitStatus, Error>,
+    written: Result<(), Error>,
+) -> Result<ExitStatus, Error> {
+    const SUCCESS: ExitStatus = ExitStatus::Application(ApplicationStatus::SUCCESS);
+    match (ending, written) {
+        (ending, Ok(())) => ending,
+        (Ok(SUCCESS), Err(lost)) => Err(lost),
+        (ending, Err(lost)) => {
+            say(lost);
+            ending
+        }
+    }
 }
 
 fn pick(choice: HostChoice) -> Result<Host, Error> {
@@ -64,12 +102,12 @@ fn run_on_kvm(
     image: &Image,
     command_line: &str,
     options: &RunOptions,
+    signals: &Signals,
     process_started: Instant,
-) -> Result<Ending, Error> {
-    let signals = Signals::take_over()?;
+) -> Result<Outcome, Error> {
     let flavour = host.flavour;
-    let machine = Machine::build(host, image, options.memory, command_line)?;
-    let finished = machine.run(&signals, options.timeout)?;
+    let machine = Machine::build(host, image, options.memory, command_line, options.result.is_some())?;
+    let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
     }
@@ -83,7 +121,7 @@ fn run_on_kvm(
         let inside = Some(look_inside(&finished));
         print_timing(&Timing { host: flavour.name(), moments, teardown, inside });
     }
-    Ok(finished.ending)
+    Ok((finished.ending, finished.published))
 }
 
 fn look_inside(finished: &Finished) -> Inside {
@@ -100,22 +138,57 @@ fn look_inside(finished: &Finished) -> Inside {
     }
 }
 
-fn run_on_qemu(command_line: &str, options: &RunOptions, process_started: Instant) -> Result<Ending, Error> {
-    let signals = Signals::take_over()?;
+fn run_on_qemu(
+    command_line: &str,
+    options: &RunOptions,
+    signals: &Signals,
+    process_started: Instant,
+) -> Result<Outcome, Error> {
     let machine = options.machine.unwrap_or_default();
     let arguments =
         qemu::arguments::Guest { machine, memory: options.memory, image: &options.image, command_line };
-    let finished = qemu::process::run(&arguments, &signals, options.timeout)?;
+    let finished = qemu::process::run(&arguments, signals, options.timeout)?;
     if options.timing {
         let moments =
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };
         let teardown = finished.ended.elapsed();
         print_timing(&Timing { host: "qemu", moments, teardown, inside: None });
     }
-    Ok(finished.ending)
+    Ok((finished.ending, finished.published))
 }
 
 /// Without the program's name in front, to be found and read by programs.
 fn print_timing(timing: &Timing) {
     let _ = writeln!(std::io::stderr(), "timing: {timing}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_interface::status::{KernelStatus, VmmStatus};
+
+    fn code(ending: Result<ExitStatus, Error>, written: Result<(), Error>) -> u8 {
+        status_with_result(ending, written).unwrap_or_else(|error| ExitStatus::Vmm(error.status())).code()
+    }
+
+    #[test]
+    fn a_result_that_is_missing_is_no_success() {
+        let none = || Err(Error::NoResult { path: "r".into() });
+        let lost =
+            || Err(Error::ResultLost { path: "r".into(), source: std::io::ErrorKind::StorageFull.into() });
+        let vmm_error = VmmStatus::VmmError.code();
+        let ended = |status: u8| Ok(ExitStatus::from_guest(status.into()));
+        assert_eq!(
+            [code(ended(0), Ok(())), code(ended(0), none()), code(ended(0), lost())],
+            [0, vmm_error, vmm_error]
+        );
+        let panic = KernelStatus::Panic.code();
+        assert_eq!(
+            [code(ended(panic), Ok(())), code(ended(panic), none()), code(ended(panic), lost())],
+            [panic, panic, panic]
+        );
+        let failed = || Err(Error::QemuFailed(1));
+        let unable = VmmStatus::HostUnable.code();
+        assert_eq!([code(failed(), Ok(())), code(failed(), none()), code(failed(), lost())], [unable; 3]);
+    }
 }

@@ -7,6 +7,8 @@ use crate::devices::bus::Device;
 pub(crate) struct ExitCounts {
     /// Console doorbell.
     pub(crate) doorbell: u64,
+    /// Result doorbell, whether or not somebody asked for a result.
+    pub(crate) result: u64,
     /// 16550.
     pub(crate) serial: u64,
     /// Exit port.
@@ -26,6 +28,7 @@ impl ExitCounts {
     pub(crate) const fn port(&mut self, device: Device) {
         let count = match device {
             Device::Doorbell => &mut self.doorbell,
+            Device::Result => &mut self.result,
             Device::Serial => &mut self.serial,
             Device::Exit => &mut self.exit,
             Device::Nobody => &mut self.unknown_port,
@@ -34,9 +37,10 @@ impl ExitCounts {
     }
 
     /// All kinds, with the names of machine-readable output.
-    pub(crate) const fn by_kind(&self) -> [(&'static str, u64); 7] {
+    pub(crate) const fn by_kind(&self) -> [(&'static str, u64); 8] {
         [
             ("doorbell", self.doorbell),
+            ("result", self.result),
             ("serial", self.serial),
             ("exit", self.exit),
             ("unknown_port", self.unknown_port),
@@ -59,10 +63,16 @@ mod tests {
     #[test]
     fn accesses_are_counted_by_device() {
         let mut counts = ExitCounts { mmio: 4, ..Default::default() };
-        for device in [Device::Serial, Device::Doorbell, Device::Doorbell, Device::Exit, Device::Nobody] {
-            counts.port(device);
-        }
-        assert_eq!((counts.serial, counts.doorbell, counts.exit, counts.unknown_port), (1, 2, 1, 1));
-        assert_eq!(counts.total(), 9);
+        let devices = [
+            Device::Serial,
+            Device::Doorbell,
+            Device::Doorbell,
+            Device::Result,
+            Device::Exit,
+            Device::Nobody,
+        ];
+        devices.into_iter().for_each(|device| counts.port(device));
+        assert_eq!((counts.serial, counts.doorbell, counts.result), (1, 2, 1));
+        assert_eq!((counts.exit, counts.unknown_port, counts.total()), (1, 1, 10));
     }
 }

@@ -5,7 +5,7 @@
 use crate::error::Error;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ impl Signals {
     /// [`Error::System`] if the kernel gives no descriptor.
     pub(crate) fn take_over() -> Result<Self, Error> {
         let mask = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]);
+        // SAFETY: the default disposition runs no code of ours. A parent may have left SIGCHLD ignored, and then nobody
+        // could wait for a child.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map_err(Error::system("receive SIGCHLD"))?;
         mask.thread_block().map_err(Error::system("block signals"))?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map(Self)

@@ -56,9 +56,11 @@ fn is_unable(verdict: &Verdict) -> Result<&Verdict, Failure> {
 fn as_nobody(context: &Context, folder: &Path) -> Result<Command, Failure> {
     let everybody = Permissions::from_mode(0o755);
     fs::set_permissions(folder, everybody).map_err(Failure::start)?;
-    for (from, name) in [(&context.artifacts.vmm_stub, "vmm-stub"), (&context.artifacts.hello, "hello")] {
-        fs::copy(from, folder.join(name)).map_err(Failure::start)?;
-    }
+    // Another process copies: a program that this one has open for writing, even for a moment, may be so in a child that
+    // another test starts just then, and could not be run.
+    let mut copy = Command::new("cp");
+    copy.args([&context.artifacts.vmm_stub, &context.artifacts.hello]).arg(folder);
+    end(&mut copy)?.status(0)?;
     let mut command = Command::new(folder.join("vmm-stub"));
     command.current_dir(folder).uid(NOBODY).gid(NOBODY);
     Ok(command)

@@ -13,6 +13,7 @@ mod memory;
 mod misbehave;
 mod refusal;
 mod stopping;
+mod stress;
 
 use context::Context;
 use libtest_mimic::{Arguments, run};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         context::trials,
         hello::trials,
         memory::trials,
+        stress::trials,
         misbehave::trials,
         kernel::trials,
         stopping::trials,

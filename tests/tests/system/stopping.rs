@@ -5,9 +5,9 @@ use guest_interface::status::VmmStatus;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Read};
 use std::process::Stdio;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 use system_tests::boot::Boot;
 use system_tests::lane::Lane;
@@ -20,7 +20,8 @@ const LATE_MAX: Duration = Duration::from_secs(3);
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let mut trials = Vec::new();
     for lane in [Lane::Kvm, Lane::QemuMicrovm] {
-        let tests: [OnLane; 6] = [
+        let tests: [OnLane; 7] = [
+            ("stopping/slow_reader_gets_everything", slow_reader_gets_everything),
             ("stopping/time_limit", time_limit),
             ("stopping/time_limit_without_a_reader", time_limit_without_a_reader),
             ("stopping/sigint", |context, lane| signal(context, lane, Signal::SIGINT)),
@@ -81,6 +82,26 @@ fn sigterm_without_a_reader(context: &Context, lane: Lane) -> Outcome {
     running.signal(Signal::SIGTERM);
     let verdict = Verdict::new(&boot.command(), running.end(LATE_MAX))?;
     verdict.status(VmmStatus::Interrupted.code())?;
+    Ok(())
+}
+
+/// A reader that is late, and comes when every buffer on the way is full, misses nothing.
+fn slow_reader_gets_everything(context: &Context, lane: Lane) -> Outcome {
+    let boot = boot(context, lane, "flood").options(["--log", "off"]);
+    let expected = boot.end()?;
+    let (mut reader, running) = without_a_reader(&boot)?;
+    let reading = thread::spawn(move || {
+        sleep(Duration::from_secs(1));
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).map(|_| read)
+    });
+    let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
+    verdict.status(0)?;
+    let read = reading.join().ok().and_then(Result::ok).unwrap_or_default();
+    if read != expected.ended().stdout {
+        let expected = expected.ended().stdout.len();
+        return Err(verdict.failure(format!("of {expected} bytes {} were read, or others", read.len())));
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Words are separated by white space. An argument that is empty or holds white space, quotes or backslashes is written
 //! in double quotes, with a backslash before a double quote or backslash. Words before the first lone `--` are the
-//! kernel's, in the form `name=value`; those after it are the application's. Without `--` there are no arguments.
+//! kernel's, in the form `name=value` or `name`; those after it are the application's. Without `--` there are no arguments.
 
 use alloc::string::String;
 use core::fmt;
@@ -12,6 +12,9 @@ pub const SEPARATOR: &str = "--";
 
 /// Kernel parameter that sets the log level: `log=off|error|warn|info|debug|trace`.
 pub const LOG: &str = "log";
+
+/// Kernel parameter without a value: the console ends at a terminal, where somebody watches.
+pub const TERMINAL: &str = "terminal";
 
 /// Displays an argument in the quoted form that [`Words`] reads back.
 pub struct Quoted<'a>(pub &'a str);

@@ -13,6 +13,8 @@
 //! | 24 | 8 | milestone: TSC at kernel entry, written by the guest |
 //! | 32 | 8 | milestone: TSC when the application starts, written by the guest |
 //! | 40 | 8 | milestone: TSC when the application has ended, written by the guest |
+//! | 48 | 4 | result port, 0 if nobody asked for a result |
+//! | 52 | 4 | 0 |
 
 /// The module's name, its "command line" in PVH's terms.
 pub const MODULE_NAME: &str = "freehold.host";
@@ -21,10 +23,10 @@ pub const MODULE_NAME: &str = "freehold.host";
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FREEHOLD");
 
 /// Version of the record; a guest ignores a record of another version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Length of the record in bytes.
-pub const LEN: usize = 48;
+pub const LEN: usize = 56;
 
 /// Moments of a guest's life that it stamps with its TSC, in the order in which they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct HostInformation {
     pub doorbell_port: u16,
     /// Frequency of the guest's TSC in Hz, if known.
     pub tsc_hz: Option<u64>,
+    /// Port of the result doorbell, if somebody asked for a result.
+    pub result_port: Option<u16>,
 }
 
 impl HostInformation {
@@ -67,10 +71,11 @@ impl HostInformation {
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&u32::from(self.doorbell_port).to_le_bytes());
         bytes[16..24].copy_from_slice(&self.tsc_hz.unwrap_or(0).to_le_bytes());
+        bytes[48..52].copy_from_slice(&u32::from(self.result_port.unwrap_or(0)).to_le_bytes());
         bytes
     }
 
-    /// Reads a record; `None` when magic or version is another's, or the port is none.
+    /// Reads a record; `None` when magic or version is another's, or a port is none.
     #[must_use]
     pub fn decode(bytes: &[u8; LEN]) -> Option<Self> {
         if word(bytes, 0) != MAGIC || word(bytes, 8) as u32 != VERSION {
@@ -78,7 +83,8 @@ impl HostInformation {
         }
         let doorbell_port = u16::try_from(word(bytes, 8) >> 32).ok()?;
         let tsc_hz = Some(word(bytes, 16)).filter(|&hz| hz != 0);
-        Some(Self { doorbell_port, tsc_hz })
+        let result_port = Some(u16::try_from(word(bytes, 48) as u32).ok()?).filter(|&port| port != 0);
+        Some(Self { doorbell_port, tsc_hz, result_port })
     }
 }
 
@@ -100,13 +106,13 @@ mod tests {
     use super::*;
 
     const INFORMATION: HostInformation =
-        HostInformation { doorbell_port: 0xfee, tsc_hz: Some(2_600_000_000) };
+        HostInformation { doorbell_port: 0xfee, tsc_hz: Some(2_600_000_000), result_port: Some(0xfea) };
 
     #[test]
     fn what_the_vmm_writes_the_guest_reads() {
         let bytes = INFORMATION.encode();
         assert_eq!(HostInformation::decode(&bytes), Some(INFORMATION));
-        let unknown = HostInformation { tsc_hz: None, ..INFORMATION };
+        let unknown = HostInformation { tsc_hz: None, result_port: None, ..INFORMATION };
         assert_eq!(HostInformation::decode(&unknown.encode()), Some(unknown));
     }
 
@@ -121,9 +127,11 @@ mod tests {
 
     #[test]
     fn a_port_beyond_16_bits_is_not_read() {
-        let mut bytes = INFORMATION.encode();
-        bytes[14] = 1;
-        assert_eq!(HostInformation::decode(&bytes), None);
+        for offset in [14, 50] {
+            let mut bytes = INFORMATION.encode();
+            bytes[offset] = 1;
+            assert_eq!(HostInformation::decode(&bytes), None, "byte {offset} changed");
+        }
     }
 
     #[test]

@@ -11,12 +11,18 @@ pub const SERIAL_LEN: u16 = 8;
 pub const EXIT: u16 = 0xf4;
 
 /// Console doorbell of `vmm-stub`: a 32-bit write of the guest-physical address of a
-/// [console record](crate::console::ConsoleRecord). Used only when the [host information](crate::host_information)
+/// [record](crate::record) of what to print. Used only when the [host information](crate::host_information)
 /// names it; the guest takes the port from there.
 pub const DOORBELL: u16 = 0xfee;
 
-/// QEMU's `isa-debugcon`: reads as [`DEBUGCON_PRESENT`] where the device exists. The guest writes its exit status there
-/// just before it writes to [`EXIT`], because QEMU ends with 1 both for a guest's status 0 and for its own failures.
+/// Result doorbell of `vmm-stub`: a 32-bit write of the guest-physical address of a [record](crate::record) of a
+/// [result](crate::result). Used only when the [host information](crate::host_information) names it; the guest takes the
+/// port from there.
+pub const RESULT: u16 = 0xfea;
+
+/// QEMU's `isa-debugcon`: reads as [`DEBUGCON_PRESENT`] where the device exists. What is written there is
+/// a [stream of messages](crate::debug_stream). The guest tells its exit status there just before it writes to [`EXIT`],
+/// because QEMU ends with 1 both for a guest's status 0 and for its own failures.
 pub const DEBUGCON: u16 = 0xe9;
 
 /// What a read of [`DEBUGCON`] returns when QEMU's device is there.

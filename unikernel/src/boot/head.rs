@@ -1,18 +1,9 @@
-//! The assembly head (`head.s`) and the stack it starts on.
-
-use crate::memory::guarded_stack::GuardedStack;
-
-/// Length in bytes of the boot stack, on which kernel and application run.
-const STACK_LEN: usize = 256 << 10;
-
-/// The stack that the head switches to.
-pub(crate) static BOOT_STACK: GuardedStack<STACK_LEN> = GuardedStack::new();
+//! The assembly head (`head.s`), with the numbers that it shares with Rust.
 
 #[cfg(target_os = "none")]
 mod assembly {
-    use super::{BOOT_STACK, STACK_LEN};
     use crate::cpu::host::Host;
-    use crate::memory::guarded_stack::GUARD_LEN;
+    use crate::memory::guarded_stack::{BOOT_STACK, BOOT_STACK_LEN, GUARD_LEN};
     use core::arch::global_asm;
     use x86::bits64::paging::{PDFlags, PTFlags};
     use x86::controlregs::{Cr0, Cr4};
@@ -43,7 +34,7 @@ mod assembly {
         code_selector = const Host::RingZero.code_selector().bits(),
         data_selector = const Host::RingZero.data_selector().bits(),
         stack = sym BOOT_STACK,
-        stack_len = const GUARD_LEN + STACK_LEN,
+        stack_len = const GUARD_LEN + BOOT_STACK_LEN,
         start = sym crate::boot::start,
     );
 }

@@ -70,6 +70,7 @@ start_32:
 .globl start_64
 .type start_64, @function
 start_64:
+    cld                             # PVH leaves the flag open, the ABI wants it clear
     lea rsp, [{stack} + {stack_len}]
     xor ebp, ebp                    # ends the chain of frames that a backtrace follows
     mov edi, ebx

@@ -2,7 +2,6 @@
 
 mod error;
 pub(crate) mod head;
-pub(crate) mod image;
 mod page_tables;
 mod parameters;
 mod start_info;
@@ -10,11 +9,13 @@ mod start_info;
 pub use error::BootError;
 
 use crate::appliance;
-use crate::cpu::{clock, descriptors, features, host::Host};
-use crate::device::console;
+use crate::cpu::{clock, descriptors, features, host::Host, vectors};
+use crate::device::{console, milestone, result};
 use crate::diagnosis::logger;
+use crate::memory::guarded_stack::BOOT_STACK;
 use crate::memory::heap::HEAP;
-use crate::memory::ram::Ram;
+use crate::memory::image;
+use crate::memory::ram::{self, Ram};
 use core::cell::UnsafeCell;
 use guest_interface::host_information::Milestone;
 use page_tables::{Builder, OutOfTables, POOL_LEN, Table};
@@ -22,24 +23,10 @@ use parameters::Parameters;
 use spin::Once;
 use start_info::{PhysicalMemory, StartInfo};
 
-static HOST: Once<Host> = Once::new();
 static START_INFO: Once<StartInfo> = Once::new();
-static RAM: Once<Ram> = Once::new();
 
 /// How much of memory the page tables of the head, and those that a VMM gives, map one to one.
 const MAPPED_AT_START: u64 = 1 << 30;
-
-/// The kind of host that runs this kernel.
-#[must_use]
-pub fn host() -> Host {
-    *HOST.call_once(Host::detect)
-}
-
-/// The RAM of the machine; `None` before the memory map is read.
-#[must_use]
-pub fn ram() -> Option<&'static Ram> {
-    RAM.get()
-}
 
 /// Called by the head, on the boot stack, with the physical address of the PVH start info.
 pub(crate) extern "C" fn start(start_info: u64) -> ! {
@@ -56,13 +43,22 @@ pub(crate) extern "C" fn start(start_info: u64) -> ! {
 
 /// The boot sequence. Returns the application's part of the command line.
 fn boot(start_info: u64) -> Result<&'static str, BootError> {
-    let host = host();
+    let host = Host::of_machine();
     let info = START_INFO.try_call_once(|| StartInfo::read(&MappedAtStart, start_info))?;
-    if let Some((information, _)) = info.host_information {
+    if let Some((information, record)) = info.host_information {
         console::use_doorbell(information.doorbell_port);
-        milestone(Milestone::KernelEntry);
+        if let Some(port) = information.result_port {
+            result::use_doorbell(port);
+        }
+        // SAFETY: `StartInfo` takes only a record that is whole, aligned, and in RAM that the kernel leaves alone and has
+        // mapped writable, now and later.
+        unsafe { milestone::use_record(record) };
+        milestone::stamp_at(Milestone::KernelEntry, clock::entry_ticks());
     }
     let parameters = Parameters::read(info.command_line()?)?;
+    if parameters.terminal {
+        console::set_terminal();
+    }
     let reserved = info.modules().chain([image::range()]);
     let mut ram = Ram::new(info.map(), reserved)?;
 
@@ -71,8 +67,9 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     if let Err(OutOfTables { reached }) = mapped {
         ram.forget_from(reached)?;
     }
-    let ram = RAM.call_once(|| ram);
+    let ram = ram::set_of_machine(ram);
 
+    vectors::enable(host);
     clock::init(info.host_information.and_then(|(information, _)| information.tsc_hz));
     logger::init(parameters.level);
     say_hello(host, ram, &parameters, mapped);
@@ -99,7 +96,7 @@ fn install_page_tables(host: Host, ram: &Ram) -> Result<Result<(), OutOfTables>,
     let pool = unsafe { &mut *POOL.0.get() };
     let address = pool.as_ptr() as u64;
     let mut builder = Builder::new(pool, address, host, host.takes_1g_leaves(features::has_1g_leaves()));
-    builder.map_image(&image::sections(), &[head::BOOT_STACK.guard()])?;
+    builder.map_image(&image::sections(), &[BOOT_STACK.guard()])?;
     builder.map_stack(descriptors::FAULT_STACK_MAPPED.start, &descriptors::fault_stack())?;
     let mapped = builder.map_ram(ram.all(), &image::range())?;
     // SAFETY: the tables map the running code, its data and its stack where they are; their entries use the no-execute
@@ -150,18 +147,6 @@ fn say_hello(host: Host, ram: &Ram, parameters: &Parameters<'_>, mapped: Result<
             "kernel parameter '{word}' is not known; arguments for the application go behind a ' -- '"
         );
     }
-}
-
-/// Stamps a milestone into the host information, if there is one.
-pub(crate) fn milestone(milestone: Milestone) {
-    let Some((_, address)) = START_INFO.get().and_then(|info| info.host_information) else { return };
-    let ticks = match milestone {
-        Milestone::KernelEntry => clock::entry_ticks(),
-        Milestone::ApplicationStart | Milestone::ApplicationEnd => clock::ticks(),
-    };
-    // SAFETY: the record lies in low RAM, which the kernel keeps for boot data and has mapped writable, or below 1 GiB in
-    // the start tables; `StartInfo` has read all of it.
-    unsafe { ((address + milestone.offset() as u64) as *mut u64).write_volatile(ticks) };
 }
 
 /// The part of physical memory that is mapped one to one when the kernel starts.

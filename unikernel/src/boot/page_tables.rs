@@ -9,7 +9,7 @@ use crate::memory::range_set::{RangeSet, TooManyRanges};
 use crate::memory::{AddressRange, PAGE_LEN};
 use x86::bits64::paging::{PDFlags, PTFlags};
 
-use super::image::Section;
+use crate::memory::image::Section;
 
 const ENTRIES: usize = 512;
 /// Level of the root table, the PML4.

@@ -1,7 +1,7 @@
 //! Kernel parameters: the words of the command line before its first lone `--`.
 
 use super::BootError;
-use guest_interface::command_line::{LOG, split};
+use guest_interface::command_line::{LOG, TERMINAL, split};
 use log::LevelFilter;
 
 /// Log level without a `log=` parameter.
@@ -12,6 +12,8 @@ const DEFAULT_LEVEL: LevelFilter = LevelFilter::Info;
 pub(super) struct Parameters<'a> {
     /// The log level.
     pub(super) level: LevelFilter,
+    /// Whether the console ends at a terminal.
+    pub(super) terminal: bool,
     /// The application's part, still quoted.
     pub(super) arguments: &'a str,
     kernel: &'a str,
@@ -25,17 +27,20 @@ impl<'a> Parameters<'a> {
     pub(super) fn read(line: &'a str) -> Result<Self, BootError> {
         let (kernel, arguments) = split(line);
         let mut level = DEFAULT_LEVEL;
+        let mut terminal = false;
         for word in kernel.split_whitespace() {
             if let Some((LOG, value)) = word.split_once('=') {
                 level = value.parse().map_err(|_| BootError::UnknownLogLevel)?;
             }
+            terminal |= word == TERMINAL;
         }
-        Ok(Self { level, arguments, kernel })
+        Ok(Self { level, terminal, arguments, kernel })
     }
 
     /// The parameters that this kernel does not know.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &'a str> {
-        self.kernel.split_whitespace().filter(|word| !matches!(word.split_once('='), Some((LOG, _))))
+        let known = |word: &str| word == TERMINAL || matches!(word.split_once('='), Some((LOG, _)));
+        self.kernel.split_whitespace().filter(move |word| !known(word))
     }
 }
 
@@ -54,9 +59,18 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_is_a_whole_word_before_the_arguments() {
+        assert!(Parameters::read("log=info terminal -- x").unwrap().terminal);
+        for line in ["", "-- terminal", "terminal=no", "terminals"] {
+            assert!(!Parameters::read(line).unwrap().terminal, "{line:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_ours_is_listed_and_arguments_are_kept() {
-        let parameters = Parameters::read("pci=off log=info catalog=1 -- --seed 3").unwrap();
-        assert_eq!(parameters.unknown().collect::<Vec<_>>(), ["pci=off", "catalog=1"]);
+        let parameters =
+            Parameters::read("pci=off log=info catalog=1 terminal terminal=1 -- --seed 3").unwrap();
+        assert_eq!(parameters.unknown().collect::<Vec<_>>(), ["pci=off", "catalog=1", "terminal=1"]);
         assert_eq!(parameters.arguments, "--seed 3");
     }
 }

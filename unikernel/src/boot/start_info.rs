@@ -5,7 +5,7 @@ use super::BootError;
 use crate::memory::AddressRange;
 use crate::memory::ram::MapEntry;
 use guest_interface::host_information::{self, HostInformation};
-use guest_interface::layout::COMMAND_LINE_LEN_MAX;
+use guest_interface::layout::{COMMAND_LINE_LEN_MAX, LOW_RAM_END};
 
 /// `XEN_HVM_START_MAGIC_VALUE`.
 const MAGIC: u32 = 0x336e_c578;
@@ -145,7 +145,13 @@ impl StartInfo {
             let start = u64_at(&module, 0);
             self.modules[self.modules_len] = start..start.saturating_add(u64_at(&module, 8));
             self.modules_len += 1;
-            if is_host_information(memory, u64_at(&module, 16)) {
+            let range = &self.modules[self.modules_len - 1];
+            // The guest writes into the record later on, so it must be whole, aligned, and in RAM that the kernel leaves
+            // alone.
+            let is_usable = start.is_multiple_of(8)
+                && range.end - range.start >= host_information::LEN as u64
+                && range.end <= LOW_RAM_END;
+            if is_usable && is_host_information(memory, u64_at(&module, 16)) {
                 let mut record = [0; host_information::LEN];
                 let unreadable = BootError::Unreadable { what: "host information", address: start };
                 memory.read(start, &mut record).ok_or(unreadable)?;
@@ -224,7 +230,10 @@ mod tests {
         memory.put(0x408, &(host_information::LEN as u64).to_le_bytes());
         memory.put(0x410, &0x500u64.to_le_bytes());
         memory.put(0x500, b"freehold.host\0");
-        memory.put(0x600, &HostInformation { doorbell_port: 0x99, tsc_hz: None }.encode());
+        memory.put(
+            0x600,
+            &HostInformation { doorbell_port: 0x99, tsc_hz: None, result_port: Some(0x98) }.encode(),
+        );
         memory
     }
 
@@ -236,7 +245,7 @@ mod tests {
         assert_eq!(map, [ram, MapEntry { range: 0xfee0_0000..0xfee0_1000, is_ram: false }]);
         assert_eq!(info.command_line(), Ok("log=debug -- a"));
         assert!(info.modules().eq(core::iter::once(0x600..0x600 + host_information::LEN as u64)));
-        let information = HostInformation { doorbell_port: 0x99, tsc_hz: None };
+        let information = HostInformation { doorbell_port: 0x99, tsc_hz: None, result_port: Some(0x98) };
         assert_eq!(info.host_information, Some((information, 0x600)));
     }
 
@@ -245,6 +254,18 @@ mod tests {
         let mut memory = machine();
         memory.put(0x500, b"freehold.host2");
         assert_eq!(StartInfo::read(&memory, 0x100).unwrap().host_information, None);
+    }
+
+    #[test]
+    fn host_information_that_the_guest_could_not_write_to_is_not_used() {
+        for (address, value) in
+            [(0x400, 0x604_u64), (0x408, host_information::LEN as u64 - 1), (0x400, LOW_RAM_END - 8)]
+        {
+            let mut memory = machine();
+            memory.put(address, &value.to_le_bytes());
+            let info = StartInfo::read(&memory, 0x100).unwrap();
+            assert_eq!(info.host_information, None, "{value:#x} at {address:#x}");
+        }
     }
 
     #[test]
@@ -262,10 +283,6 @@ mod tests {
         assert_eq!(broken(0x128, &far), BootError::Unreadable { what: "memory map", address: 0x7fff_ffff });
         assert_eq!(broken(0x110, &far), BootError::Unreadable { what: "module list", address: 0x7fff_ffff });
         assert_eq!(broken(0x118, &far), BootError::Unreadable { what: "command line", address: 0x7fff_ffff });
-        assert_eq!(
-            broken(0x400, &far),
-            BootError::Unreadable { what: "host information", address: 0x7fff_ffff }
-        );
         let endless = [b'x'; COMMAND_LINE_LEN_MAX];
         let mut memory = machine();
         memory.put(0x1000, &endless);

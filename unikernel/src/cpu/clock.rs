@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use spin::Once;
 
-const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+pub(super) const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 /// What is assumed when nothing knows the frequency, so that time at least goes on.
 const FALLBACK_HZ: u64 = 1_000_000_000;
 

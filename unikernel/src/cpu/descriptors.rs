@@ -67,6 +67,8 @@ pub(crate) fn install(host: Host) {
     let tss = TSS.call_once(|| {
         let mut tss = TaskStateSegment::new();
         tss.set_ist(usize::from(FAULT_IST) - 1, FAULT_STACK_MAPPED.end);
+        // No I/O permission bitmap: it would begin where the segment ends.
+        tss.iomap_base = size_of::<TaskStateSegment>() as u16;
         tss.set_rsp(Ring::Ring0, FAULT_STACK_MAPPED.end);
         tss
     });

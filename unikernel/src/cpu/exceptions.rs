@@ -3,7 +3,7 @@
 //! Nothing survives an exception: each ends in [`crate::diagnosis::fault`], which says what happened and ends the machine.
 
 use super::descriptors::VECTORS;
-use crate::boot;
+use super::host::Host;
 use crate::diagnosis::fault;
 
 /// Vectors whose exceptions push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, #VC, #SX (Intel SDM volume 3,
@@ -58,7 +58,7 @@ pub(crate) fn entry(vector: u8) -> u64 {
 }
 
 extern "C" fn handle(frame: &ExceptionFrame) -> ! {
-    if boot::host().handlers_start_unmasked() {
+    if Host::of_machine().handlers_start_unmasked() {
         // SAFETY: the handler never returns, so nobody misses the interrupts.
         unsafe { x86::irq::disable() };
     }

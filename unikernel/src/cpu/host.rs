@@ -12,6 +12,7 @@
 //! | one TLB flush of a page | cheap | a trap, as dear as flushing all |
 
 use crate::memory::PAGE_LEN;
+use spin::Once;
 use x86::Ring;
 use x86::bits64::paging::PTFlags;
 use x86::segmentation::{self, SegmentSelector};
@@ -46,9 +47,16 @@ pub enum GateType {
 }
 
 impl Host {
+    /// The host of this machine, decided by the first call.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        static OF_MACHINE: Once<Host> = Once::new();
+        *OF_MACHINE.call_once(Self::detect)
+    }
+
     /// Reads the privilege level the kernel was started at.
     #[must_use]
-    pub fn detect() -> Self {
+    fn detect() -> Self {
         Self::from_code_selector(segmentation::cs())
     }
 

@@ -1,10 +1,10 @@
 //! KVM's paravirtual clock, read once for its TSC frequency (Linux `Documentation/virt/kvm/x86/msr.rst`).
 
+use super::clock::NANOSECONDS_PER_SECOND;
 use super::features;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
-const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 /// `MSR_KVM_SYSTEM_TIME_NEW`.
 const SYSTEM_TIME_MSR: u32 = 0x4b56_4d01;
 const ENABLE: u64 = 1;

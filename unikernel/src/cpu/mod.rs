@@ -6,3 +6,4 @@ pub(crate) mod exceptions;
 pub mod features;
 pub mod host;
 mod kvm_clock;
+pub mod vectors;

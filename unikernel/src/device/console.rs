@@ -3,10 +3,10 @@
 //! There are two consoles with a buffer each. The ordinary one is locked by who prints. The emergency one is for faults
 //! and panics, which may have struck while the other was held: it waits for nobody.
 
-use super::doorbell::Record;
+use super::doorbell::SharedRecord;
 use super::serial::Serial;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use spin::Mutex;
 
 /// Bytes gathered before they are sent, if no line ends before.
@@ -14,19 +14,21 @@ const BUFFER_LEN: usize = 1024;
 const _: () = assert!(BUFFER_LEN <= guest_interface::console::LINE_LEN_MAX);
 
 static ORDINARY: Mutex<Console> = Mutex::new(Console::new(&ORDINARY_RECORD));
-static ORDINARY_RECORD: Record = Record::new();
+static ORDINARY_RECORD: SharedRecord = SharedRecord::new();
 static EMERGENCY: Mutex<Console> = Mutex::new(Console::new(&EMERGENCY_RECORD));
-static EMERGENCY_RECORD: Record = Record::new();
+static EMERGENCY_RECORD: SharedRecord = SharedRecord::new();
 
 /// Port of the doorbell, 0 as long as none was announced.
 static DOORBELL_PORT: AtomicU16 = AtomicU16::new(0);
+
+static TERMINAL: AtomicBool = AtomicBool::new(false);
 
 /// A line under construction, and where it goes.
 #[derive(Debug)]
 pub struct Console {
     buffer: [u8; BUFFER_LEN],
     len: usize,
-    record: &'static Record,
+    record: &'static SharedRecord,
     serial: Option<Serial>,
 }
 
@@ -39,6 +41,18 @@ pub(crate) fn use_doorbell(port: u16) {
 #[must_use]
 pub fn doorbell_port() -> Option<u16> {
     Some(DOORBELL_PORT.load(Ordering::Relaxed)).filter(|&port| port != 0)
+}
+
+/// Records that the console ends at a terminal.
+pub(crate) fn set_terminal() {
+    TERMINAL.store(true, Ordering::Relaxed);
+}
+
+/// Whether the console ends at a terminal, by what the command line says: then somebody watches, and a line may be
+/// written over by a carriage return.
+#[must_use]
+pub fn is_terminal() -> bool {
+    TERMINAL.load(Ordering::Relaxed)
 }
 
 /// Runs `work` with the console locked, so that what it writes stays together.
@@ -75,7 +89,7 @@ pub(crate) unsafe fn print_emergency(arguments: fmt::Arguments<'_>) {
 }
 
 impl Console {
-    const fn new(record: &'static Record) -> Self {
+    const fn new(record: &'static SharedRecord) -> Self {
         Self { buffer: [0; BUFFER_LEN], len: 0, record, serial: None }
     }
 

@@ -1,29 +1,29 @@
-//! The console doorbell of `vmm-stub`: one VM exit a line (see [`guest_interface::console`]).
+//! The doorbells of `vmm-stub`: any number of bytes for one VM exit (see [`guest_interface::record`]).
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{Ordering, fence};
-use guest_interface::console::{ConsoleRecord, RECORD_LEN};
+use guest_interface::record::{RECORD_LEN, Record};
 use x86::io::outl;
 
 /// A record that the VMM reads. Statics are mapped one to one and lie below 4 GiB, so its address is its physical one.
 #[derive(Debug)]
 #[repr(C, align(16))]
-pub(super) struct Record(UnsafeCell<[u8; RECORD_LEN]>);
+pub(super) struct SharedRecord(UnsafeCell<[u8; RECORD_LEN]>);
 
-// SAFETY: only written through `ring`, whose callers hold the console that the record belongs to.
-unsafe impl Sync for Record {}
+// SAFETY: only written through `ring`, whose callers have the record to themselves.
+unsafe impl Sync for SharedRecord {}
 
-impl Record {
+impl SharedRecord {
     pub(super) const fn new() -> Self {
         Self(UnsafeCell::new([0; RECORD_LEN]))
     }
 
-    /// Has the VMM print `bytes`, which lie in a static.
+    /// Hands `bytes` to the VMM, which finds them by their physical address: they lie where memory is mapped one to one.
     ///
     /// # Safety
-    /// Nobody else rings with this record meanwhile, and `port` is the doorbell that the host announced.
+    /// Nobody else rings with this record meanwhile, and `port` is a doorbell that the host announced.
     pub(super) unsafe fn ring(&self, port: u16, bytes: &[u8]) {
-        let record = ConsoleRecord { address: bytes.as_ptr() as u64, len_bytes: bytes.len() as u32 };
+        let record = Record { address: bytes.as_ptr() as u64, len_bytes: bytes.len() as u32 };
         // SAFETY: the caller has the record to itself. Volatile, since its reader is outside of the program.
         unsafe { self.0.get().write_volatile(record.encode()) };
         // The VMM runs on this very processor when it reads, so the compiler's order is all that matters.

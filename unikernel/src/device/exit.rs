@@ -1,11 +1,12 @@
 //! Ending the machine, on every host there is.
 
-use crate::boot;
-use crate::device::console;
+use super::{milestone, serial};
+use crate::device::{console, debug_console};
+use guest_interface::debug_stream::status_message;
 use guest_interface::host_information::Milestone;
-use guest_interface::ports::{DEBUGCON, DEBUGCON_PRESENT, EXIT};
+use guest_interface::ports::EXIT;
 use guest_interface::status::{ApplicationStatus, KernelStatus};
-use x86::io::{inb, outb, outl, outw};
+use x86::io::{outb, outl, outw};
 
 /// Sleep control register of Cloud Hypervisor's ACPI shutdown device, and the value that powers off: sleep enable with
 /// sleep type 5.
@@ -21,7 +22,7 @@ const PULSE_RESET: u8 = 0xfe;
 /// Ends the machine with the application's status.
 pub(crate) fn application(status: ApplicationStatus) -> ! {
     console::flush();
-    boot::milestone(Milestone::ApplicationEnd);
+    milestone::stamp(Milestone::ApplicationEnd);
     end(status.code())
 }
 
@@ -33,11 +34,12 @@ pub(crate) fn kernel(status: KernelStatus) -> ! {
 /// Tells the host the status, then tries one way to power off after the other. A host with an exit port never sees the
 /// others; one without ends at its own, and the status is lost.
 fn end(status: u8) -> ! {
+    serial::drain();
+    if debug_console::is_present() {
+        debug_console::send(&status_message(status));
+    }
     // SAFETY: all that these ports can do is to end this machine, which is what is wanted.
     unsafe {
-        if inb(DEBUGCON) == DEBUGCON_PRESENT {
-            outb(DEBUGCON, status);
-        }
         outl(EXIT, status.into());
         outw(CLOUD_HYPERVISOR_SLEEP, CLOUD_HYPERVISOR_POWER_OFF);
         outw(QEMU_PM1A_CONTROL, QEMU_POWER_OFF);

@@ -1,7 +1,11 @@
-//! Devices: the console with its two outputs, the ways to end the machine, the timer to measure against.
+//! Devices: the console with its two outputs, the result channel with its two ways to the host, the ways to end the
+//! machine, the timer to measure against.
 
 pub mod console;
+mod debug_console;
 mod doorbell;
 pub(crate) mod exit;
+pub(crate) mod milestone;
 pub(crate) mod pit;
+pub mod result;
 mod serial;

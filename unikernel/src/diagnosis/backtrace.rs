@@ -5,10 +5,10 @@
 //! stack and goes upwards only.
 
 use super::symbols::CodeAddress;
-use crate::boot::head::BOOT_STACK;
-use crate::boot::image;
 use crate::cpu::descriptors::FAULT_STACK_MAPPED;
 use crate::memory::AddressRange;
+use crate::memory::guarded_stack::BOOT_STACK;
+use crate::memory::image;
 use core::fmt;
 
 /// Most lines of a displayed backtrace, not counting repetitions.

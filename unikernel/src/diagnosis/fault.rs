@@ -6,6 +6,7 @@ use super::symbols::CodeAddress;
 use crate::cpu::exceptions::ExceptionFrame;
 use crate::device::console::print_emergency;
 use crate::device::exit;
+use crate::memory::PAGE_LEN;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use guest_interface::status::KernelStatus;
@@ -30,11 +31,14 @@ enum Cause {
 }
 
 impl Cause {
-    /// Judges an exception. `address` is what CR2 holds, right for page faults and for double faults after one.
-    fn of(vector: u8, error_code: u64, address: u64) -> Self {
+    /// Judges an exception. `address` is what CR2 holds, right for page faults and for double faults after one;
+    /// `stack_pointer` is that of the interrupted code.
+    fn of(vector: u8, error_code: u64, address: u64, stack_pointer: u64) -> Self {
         let region = Region::of(address);
+        // The guard page may also be hit by a stray pointer. A push faults within a page of the stack pointer.
+        let is_near = address.abs_diff(stack_pointer) <= PAGE_LEN;
         match (vector, region) {
-            (PAGE_FAULT_VECTOR | DOUBLE_FAULT_VECTOR, Region::Guard(stack)) => {
+            (PAGE_FAULT_VECTOR | DOUBLE_FAULT_VECTOR, Region::Guard(stack)) if is_near => {
                 Self::StackOverflow { address, stack }
             }
             (PAGE_FAULT_VECTOR, region) => {
@@ -92,7 +96,7 @@ impl fmt::Display for Cause {
 pub(crate) fn report(frame: &ExceptionFrame) -> ! {
     // SAFETY: reading CR2 changes nothing. At level 3 the host hands it over on a trap.
     let address = unsafe { x86::controlregs::cr2() } as u64;
-    let cause = Cause::of(frame.vector as u8, frame.error_code, address);
+    let cause = Cause::of(frame.vector as u8, frame.error_code, address, frame.rsp);
     let nested = FAULTS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: faults never return, so whoever printed on the emergency console is gone.
     unsafe {
@@ -160,31 +164,33 @@ impl fmt::Display for Registers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::head::BOOT_STACK;
+    use crate::memory::guarded_stack::BOOT_STACK;
     use alloc::string::ToString;
 
     #[test]
     fn a_page_fault_says_access_address_and_region() {
-        let cause = Cause::of(14, 0b10, 0x18);
+        let cause = Cause::of(14, 0b10, 0x18, 0);
         assert_eq!(cause.to_string(), "page fault: write of 0x18 (null page, never mapped)");
         assert_eq!(cause.status(), KernelStatus::UnhandledFault);
-        let cause = Cause::of(14, 1 << 4, 0x7000_0000);
+        let cause = Cause::of(14, 1 << 4, 0x7000_0000, 0);
         assert_eq!(cause.to_string(), "page fault: execution of 0x70000000 (nothing is mapped there)");
     }
 
     #[test]
-    fn a_guard_page_means_a_stack_overflow() {
-        let guard = BOOT_STACK.guard().start + 8;
+    fn a_guard_page_hit_by_the_stack_pointer_is_a_stack_overflow() {
+        let guard = BOOT_STACK.guard().end - 8;
         for vector in [PAGE_FAULT_VECTOR, DOUBLE_FAULT_VECTOR] {
-            let cause = Cause::of(vector, 0, guard);
+            let cause = Cause::of(vector, 0, guard, BOOT_STACK.stack().start);
             assert_eq!(cause, Cause::StackOverflow { address: guard, stack: "boot stack" });
             assert_eq!(cause.status(), KernelStatus::StackOverflow);
         }
+        let stray = Cause::of(PAGE_FAULT_VECTOR, 0b10, guard, BOOT_STACK.stack().end - 64);
+        assert_eq!(stray.status(), KernelStatus::UnhandledFault, "the stack has room: {stray}");
     }
 
     #[test]
     fn other_vectors_have_their_names() {
-        assert_eq!(Cause::of(0, 0, 0).to_string(), "Divide Error (#DE), error code 0x0");
-        assert_eq!(Cause::of(200, 0, 0).to_string(), "interrupt 200, which nothing has asked for");
+        assert_eq!(Cause::of(0, 0, 0, 0).to_string(), "Divide Error (#DE), error code 0x0");
+        assert_eq!(Cause::of(200, 0, 0, 0).to_string(), "interrupt 200, which nothing has asked for");
     }
 }

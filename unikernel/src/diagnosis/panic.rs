@@ -15,7 +15,11 @@ static PANICS: AtomicU32 = AtomicU32::new(0);
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let failure = out_of_memory(info);
-    if PANICS.fetch_add(1, Ordering::Relaxed) == 0 {
+    let nested = PANICS.fetch_add(1, Ordering::Relaxed) > 0;
+    if nested {
+        // SAFETY: as below.
+        unsafe { print_emergency(format_args!("\npanic while reporting a panic\n")) };
+    } else {
         let backtrace = Backtrace::here();
         // SAFETY: panics never return, so whoever printed on the emergency console is gone.
         unsafe {

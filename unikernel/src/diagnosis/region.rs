@@ -1,8 +1,9 @@
 //! What lies at an address, in words.
 
-use crate::boot::{self, head::BOOT_STACK, image};
 use crate::cpu::descriptors::{FAULT_STACK_MAPPED, fault_stack};
+use crate::memory::guarded_stack::BOOT_STACK;
 use crate::memory::{AddressRange, PAGE_LEN};
+use crate::memory::{image, ram};
 use core::fmt;
 use guest_interface::layout::HIGH_RAM_START;
 
@@ -68,7 +69,7 @@ impl Region {
         if let Some(section) = sections.iter().find(|section| section.range.contains(&address)) {
             return Self::Image(section.clone());
         }
-        match boot::ram() {
+        match ram::of_machine() {
             Some(ram) if ram.free().contains(address) => Self::Heap,
             Some(ram) if ram.all().contains(address) && address < HIGH_RAM_START => Self::BootData,
             Some(ram) if ram.all().contains(address) => Self::OtherRam,

@@ -1,6 +1,6 @@
 //! Names for code addresses, from the symbol table in the image.
 
-use crate::boot::image;
+use crate::memory::image;
 use core::fmt;
 
 /// Displays a code address with the function that holds it, `0x… name+0x…`, or the bare address where no name is known.

@@ -1,10 +1,16 @@
-//! Stacks with a guard page.
+//! Stacks with a guard page, and the one that kernel and application run on.
 
 use super::{AddressRange, PAGE_LEN};
 use core::cell::UnsafeCell;
 
 /// Length of the guard in bytes.
 pub(crate) const GUARD_LEN: usize = PAGE_LEN as usize;
+
+/// Length in bytes of the boot stack.
+pub(crate) const BOOT_STACK_LEN: usize = 256 << 10;
+
+/// The stack that the head of the image switches to, on which kernel and application run.
+pub(crate) static BOOT_STACK: GuardedStack<BOOT_STACK_LEN> = GuardedStack::new();
 
 /// A stack of `LEN` bytes above a page that is never mapped, so that an overflow faults.
 #[repr(C, align(4096))]

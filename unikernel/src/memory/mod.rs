@@ -2,8 +2,9 @@
 //!
 //! Addresses are physical and virtual at once: the boot page tables map all RAM one to one.
 
-pub mod guarded_stack;
+pub(crate) mod guarded_stack;
 pub mod heap;
+pub(crate) mod image;
 pub mod ram;
 pub mod range_set;
 

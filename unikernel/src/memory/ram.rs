@@ -3,6 +3,7 @@
 use super::range_set::{RangeSet, TooManyRanges};
 use super::{AddressRange, PAGE_LEN, covering_pages, whole_pages};
 use guest_interface::layout::HIGH_RAM_START;
+use spin::Once;
 
 /// Most separate ranges of RAM a machine may have.
 pub const RANGES_MAX: usize = 32;
@@ -69,6 +70,19 @@ impl Ram {
     pub fn free(&self) -> &RangeSet<RANGES_MAX> {
         &self.free
     }
+}
+
+static OF_MACHINE: Once<Ram> = Once::new();
+
+/// The RAM of this machine; `None` before the memory map is read.
+#[must_use]
+pub fn of_machine() -> Option<&'static Ram> {
+    OF_MACHINE.get()
+}
+
+/// Makes this the RAM of the machine. Only the first call counts.
+pub(crate) fn set_of_machine(ram: Ram) -> &'static Ram {
+    OF_MACHINE.call_once(|| ram)
 }
 
 #[cfg(test)]

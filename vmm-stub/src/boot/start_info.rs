@@ -94,8 +94,11 @@ mod tests {
     use guest_interface::ports;
     use vm_memory::GuestMemoryBackend;
 
-    const INFORMATION: HostInformation =
-        HostInformation { doorbell_port: ports::DOORBELL, tsc_hz: Some(3_000_000_000) };
+    const INFORMATION: HostInformation = HostInformation {
+        doorbell_port: ports::DOORBELL,
+        tsc_hz: Some(3_000_000_000),
+        result_port: Some(ports::RESULT),
+    };
 
     fn written(len_bytes: u64, command_line: &str) -> GuestMemory {
         let memory_len = MemoryLen::new(len_bytes).unwrap();

@@ -2,8 +2,10 @@
 
 use crate::devices::console::Console;
 use crate::devices::doorbell::Doorbell;
+use crate::devices::result::ResultDoorbell;
 use crate::devices::serial::Serial;
 use crate::memory::GuestMemory;
+use crate::result::Published;
 use guest_interface::ports;
 use guest_interface::status::ExitStatus;
 use std::io::Write;
@@ -18,6 +20,7 @@ const SERIAL_LAST: u16 = ports::SERIAL + ports::SERIAL_LEN - 1;
 pub(crate) enum Device {
     Serial,
     Doorbell,
+    Result,
     Exit,
     Nobody,
 }
@@ -27,6 +30,7 @@ impl Device {
         match port {
             ports::SERIAL..=SERIAL_LAST => Self::Serial,
             ports::DOORBELL => Self::Doorbell,
+            ports::RESULT => Self::Result,
             ports::EXIT => Self::Exit,
             _ => Self::Nobody,
         }
@@ -46,11 +50,14 @@ pub(crate) struct Written {
 pub(crate) struct PortBus<W: Write> {
     serial: Serial<W>,
     doorbell: Doorbell,
+    /// There if somebody asked for a result; its port ignores what is written otherwise.
+    result: Option<ResultDoorbell>,
 }
 
 impl<W: Write> PortBus<W> {
-    pub(crate) fn new(memory: GuestMemory, console: Console<W>) -> Self {
-        Self { serial: Serial::new(console), doorbell: Doorbell::new(memory) }
+    pub(crate) fn new(memory: GuestMemory, console: Console<W>, wants_result: bool) -> Self {
+        let result = wants_result.then(|| ResultDoorbell::new(memory.clone()));
+        Self { serial: Serial::new(console), doorbell: Doorbell::new(memory), result }
     }
 
     /// The guest wrote `data`, little-endian, to a port.
@@ -60,6 +67,11 @@ impl<W: Write> PortBus<W> {
         match device {
             Device::Serial => self.serial.write(port - ports::SERIAL, data),
             Device::Doorbell => self.doorbell.ring(data, self.serial.console()),
+            Device::Result => {
+                if let Some(result) = &mut self.result {
+                    result.ring(data);
+                }
+            }
             Device::Exit => ended = Some(ExitStatus::from_guest(number(data))),
             Device::Nobody => {}
         }
@@ -71,7 +83,7 @@ impl<W: Write> PortBus<W> {
         let device = Device::at(port);
         match device {
             Device::Serial => self.serial.read(port - ports::SERIAL, data),
-            Device::Doorbell | Device::Exit | Device::Nobody => data.fill(NOBODY),
+            Device::Doorbell | Device::Result | Device::Exit | Device::Nobody => data.fill(NOBODY),
         }
         device
     }
@@ -79,6 +91,11 @@ impl<W: Write> PortBus<W> {
     /// The machine has ended: what it has printed is complete.
     pub(crate) fn finish(&mut self) {
         self.serial.console().flush();
+    }
+
+    /// What the guest has published; nothing if nobody asked for it.
+    pub(crate) fn take_published(&mut self) -> Published {
+        self.result.as_mut().map(ResultDoorbell::take).unwrap_or_default()
     }
 
     /// Bytes that could not be printed.
@@ -107,18 +124,22 @@ fn number(data: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_interface::console::ConsoleRecord;
+    use guest_interface::record::Record;
     use guest_interface::status::{KernelStatus, VmmStatus};
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use vm_memory::{Bytes, GuestAddress};
 
     fn bus() -> PortBus<Vec<u8>> {
+        bus_that(true)
+    }
+
+    fn bus_that(wants_result: bool) -> PortBus<Vec<u8>> {
         let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
         memory.write_slice(b"by bell\n", GuestAddress(0x2000)).unwrap();
-        let record = ConsoleRecord { address: 0x2000, len_bytes: 8 };
+        let record = Record { address: 0x2000, len_bytes: 8 };
         memory.write_slice(&record.encode(), GuestAddress(0x1000)).unwrap();
-        PortBus::new(memory, Console::new(Vec::new(), Arc::new(AtomicBool::new(false))))
+        PortBus::new(memory, Console::new(Vec::new(), Arc::new(AtomicBool::new(false))), wants_result)
     }
 
     fn printed(bus: &mut PortBus<Vec<u8>>) -> Vec<u8> {
@@ -137,6 +158,7 @@ mod tests {
             SERIAL_LAST + 1,
             ports::EXIT,
             ports::DOORBELL,
+            ports::RESULT,
             0xffff,
         ] {
             for len in [1, 2, 4] {
@@ -172,6 +194,18 @@ mod tests {
         assert_eq!(bus.write(ports::DOORBELL, &0x1000_u32.to_le_bytes()).device, Device::Doorbell);
         bus.write(ports::SERIAL, b"!");
         assert_eq!(printed(&mut bus), b"by port, by bell\n!");
+    }
+
+    #[test]
+    fn a_document_is_kept_only_if_somebody_asked_for_it() {
+        for (wants_result, expected) in [(true, Some(b"by bell\n".to_vec())), (false, None)] {
+            let mut bus = bus_that(wants_result);
+            assert_eq!(bus.write(ports::RESULT, &0x1000_u32.to_le_bytes()).device, Device::Result);
+            assert_eq!(bus.take_published(), Published { document: expected, dropped: 0 });
+            bus.write(ports::RESULT, &u32::MAX.to_le_bytes());
+            assert_eq!(bus.take_published().dropped, u64::from(wants_result));
+            assert!(printed(&mut bus).is_empty());
+        }
     }
 
     #[test]

@@ -4,26 +4,26 @@
 //! else nothing is printed, and the record is counted as dropped.
 
 use crate::devices::console::Console;
+use crate::devices::record;
 use crate::memory::GuestMemory;
-use guest_interface::console::{ConsoleRecord, LINE_LEN_MAX, RECORD_LEN};
+use guest_interface::console::LINE_LEN_MAX;
 use std::io::Write;
-use vm_memory::{Bytes, GuestAddress};
 
 /// The doorbell of one machine.
 pub(crate) struct Doorbell {
     memory: GuestMemory,
-    line: Box<[u8; LINE_LEN_MAX]>,
+    line: Vec<u8>,
     dropped_records: u64,
 }
 
 impl Doorbell {
     pub(crate) fn new(memory: GuestMemory) -> Self {
-        Self { memory, line: Box::new([0; LINE_LEN_MAX]), dropped_records: 0 }
+        Self { memory, line: Vec::with_capacity(LINE_LEN_MAX), dropped_records: 0 }
     }
 
     /// The guest wrote `data` to the doorbell port.
     pub(crate) fn ring<W: Write>(&mut self, data: &[u8], console: &mut Console<W>) {
-        match self.fetch_line(data) {
+        match record::fetch(&self.memory, data, LINE_LEN_MAX, &mut self.line) {
             Some(line) => console.print(line),
             None => self.dropped_records = self.dropped_records.saturating_add(1),
         }
@@ -32,24 +32,15 @@ impl Doorbell {
     pub(crate) const fn dropped_records(&self) -> u64 {
         self.dropped_records
     }
-
-    /// Copies the line out of guest memory, so that it is printed as it was when it was checked.
-    fn fetch_line(&mut self, data: &[u8]) -> Option<&[u8]> {
-        let record_address = u32::from_le_bytes(data.try_into().ok()?);
-        let mut record = [0; RECORD_LEN];
-        self.memory.read_slice(&mut record, GuestAddress(record_address.into())).ok()?;
-        let record = ConsoleRecord::decode(record);
-        let line = self.line.get_mut(..usize::try_from(record.len_bytes).ok()?)?;
-        self.memory.read_slice(line, GuestAddress(record.address)).ok()?;
-        Some(line)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest_interface::record::{RECORD_LEN, Record};
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
+    use vm_memory::{Bytes, GuestAddress};
 
     const RAM_LEN: u64 = 0x10_000;
     const RECORD: u64 = 0x800;
@@ -59,7 +50,7 @@ mod tests {
         let memory = GuestMemory::from_ranges(&[(GuestAddress(0), RAM_LEN as usize)]).unwrap();
         let text: Vec<u8> = (0..RAM_LEN - 0x1000).map(|index| b'a' + (index % 23) as u8).collect();
         memory.write_slice(&text, GuestAddress(0x1000)).unwrap();
-        memory.write_slice(&ConsoleRecord { address, len_bytes }.encode(), GuestAddress(RECORD)).unwrap();
+        memory.write_slice(&Record { address, len_bytes }.encode(), GuestAddress(RECORD)).unwrap();
         ring_at(memory, &(RECORD as u32).to_le_bytes())
     }
 

@@ -1,10 +1,13 @@
-//! The devices of a machine, all on I/O ports: a 16550 ([`serial`]), the console doorbell ([`doorbell`]), and the exit
-//! port. Both consoles print through [`console`].
+//! The devices of a machine, all on I/O ports: a 16550 ([`serial`]), the console doorbell ([`doorbell`]), the result
+//! doorbell ([`result`]), and the exit port. Both consoles print through [`console`].
 //!
 //! The guest is hostile. A port or address that nothing decodes reads as all ones and ignores what is written, as on a
-//! PC; no access fails, and none takes longer than printing [`guest_interface::console::LINE_LEN_MAX`] bytes.
+//! PC; no access fails, and none takes longer than printing [`guest_interface::console::LINE_LEN_MAX`] bytes or
+//! copying [`guest_interface::result::RESULT_LEN_MAX`].
 
 pub(crate) mod bus;
 pub(crate) mod console;
 pub(crate) mod doorbell;
+pub(crate) mod record;
+pub(crate) mod result;
 pub(crate) mod serial;

@@ -5,12 +5,14 @@ use crate::host::qemu;
 use crate::qemu::arguments::Guest;
 use crate::qemu::status::{self, QemuEnd};
 use crate::report::Ending;
+use crate::result::Published;
 use crate::wait::{Signals, wait_until};
+use guest_interface::debug_stream::Decoder;
 use guest_interface::status::{ExitStatus, VmmStatus};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, AsRawFd};
@@ -20,7 +22,9 @@ use std::time::{Duration, Instant};
 
 /// A guest of QEMU that has run.
 pub(crate) struct Finished {
-    pub(crate) ending: Ending,
+    /// Known unless QEMU failed by itself.
+    pub(crate) ending: Result<Ending, Error>,
+    pub(crate) published: Published,
     /// When QEMU was started, and when it had ended.
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
@@ -29,10 +33,10 @@ pub(crate) struct Finished {
 /// Runs a guest to its end, or until the time limit or a signal ends it. QEMU does not outlive this process.
 ///
 /// # Errors
-/// If QEMU is not there or failed by itself.
+/// If QEMU is not there or can't be started or watched.
 pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
     let program = qemu::find().ok_or(Error::QemuNotFound)?;
-    let (reader, writer) = io::pipe().map_err(Error::system("watch QEMU"))?;
+    let (mut reader, writer) = io::pipe().map_err(Error::system("watch QEMU"))?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("watch QEMU"))?;
     let mut command = Command::new(program);
     command.args(guest.arguments(&format!("/dev/fd/{}", writer.as_raw_fd()))).stdin(Stdio::null());
@@ -40,21 +44,35 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     let mut child = start(command, writer).map_err(Error::QemuStart)?;
 
     let deadline = limit.and_then(|limit| started.checked_add(limit));
-    let watched = watch(&mut child, reader, signals, deadline);
+    let mut decoder = Decoder::default();
+    let watched = watch(&mut child, &mut reader, &mut decoder, signals, deadline);
     if !matches!(watched, Ok(Watched::Ended(..))) {
         // It may have ended in this moment, and can't be killed then.
         let _ = child.kill();
         let _ = child.wait();
     }
     let ended = Instant::now();
+    // What was in the pipe when QEMU ended; nobody writes there any more.
+    drain(&mut reader, &mut decoder);
     let (status, detail) = match watched? {
-        Watched::Ended(end, last_byte) => (status::decode(end, last_byte)?, None),
-        Watched::Timeout => {
-            (ExitStatus::Vmm(VmmStatus::Timeout), limit.map(|limit| format!("it was {limit:?}")))
+        Watched::Ended(end) => {
+            let status = status::decode(end, decoder.status());
+            let unsure = matches!(status, Ok(ExitStatus::Vmm(VmmStatus::TripleFault)));
+            (
+                status,
+                unsure.then(|| {
+                    "or it reset or powered off the machine, which QEMU does not tell apart".to_owned()
+                }),
+            )
         }
-        Watched::Interrupted => (ExitStatus::Vmm(VmmStatus::Interrupted), None),
+        Watched::Timeout => {
+            (Ok(ExitStatus::Vmm(VmmStatus::Timeout)), limit.map(|limit| format!("it was {limit:?}")))
+        }
+        Watched::Interrupted => (Ok(ExitStatus::Vmm(VmmStatus::Interrupted)), None),
     };
-    Ok(Finished { ending: Ending { status, detail, position: None }, started, ended })
+    let ending = status.map(|status| Ending { status, detail, position: None });
+    let published = Published { dropped: decoder.dropped_documents(), document: decoder.into_document() };
+    Ok(Finished { ending, published, started, ended })
 }
 
 /// Starts QEMU with the pipe's write end left open in it, at the same number, and closed here.
@@ -67,17 +85,18 @@ fn start(mut command: Command, status_pipe: PipeWriter) -> io::Result<Child> {
             return Err(nix::Error::ESRCH.into());
         }
         fcntl(&status_pipe, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        // This process has signals blocked, which QEMU should end by.
+        SigSet::empty().thread_set_mask()?;
         Ok(())
     };
-    // SAFETY: between fork and exec only what is safe in a signal handler may be done. The closure makes three system
-    // calls and allocates nothing.
+    // SAFETY: between fork and exec only what is safe in a signal handler may be done. The closure makes system calls
+    // and allocates nothing.
     unsafe { command.pre_exec(prepare) };
     command.spawn()
 }
 
 enum Watched {
-    /// QEMU ended; with the last byte of its debug console.
-    Ended(QemuEnd, Option<u8>),
+    Ended(QemuEnd),
     Timeout,
     Interrupted,
 }
@@ -86,11 +105,11 @@ enum Watched {
 /// that a guest which prints there without end is not held up.
 fn watch(
     child: &mut Child,
-    mut reader: PipeReader,
+    reader: &mut PipeReader,
+    decoder: &mut Decoder,
     signals: &Signals,
     deadline: Option<Instant>,
 ) -> Result<Watched, Error> {
-    let mut last_byte = None;
     let mut open = true;
     loop {
         let events = if open { PollFlags::POLLIN } else { PollFlags::empty() };
@@ -103,15 +122,11 @@ fn watch(
             return Ok(Watched::Interrupted);
         }
         if printed {
-            open = drain(&mut reader, &mut last_byte);
+            open = drain(reader, decoder);
         }
         if let Some(status) = child.try_wait().map_err(Error::system("wait for QEMU"))? {
-            drain(&mut reader, &mut last_byte);
             let end = status.code().map(QemuEnd::Exited);
-            return Ok(Watched::Ended(
-                end.unwrap_or(QemuEnd::Killed(status.signal().unwrap_or(0))),
-                last_byte,
-            ));
+            return Ok(Watched::Ended(end.unwrap_or(QemuEnd::Killed(status.signal().unwrap_or(0)))));
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Ok(Watched::Timeout);
@@ -119,14 +134,14 @@ fn watch(
     }
 }
 
-/// Reads what there is, at most a pipeful, and keeps the last byte; whether there may be more later.
-fn drain(reader: &mut PipeReader, last_byte: &mut Option<u8>) -> bool {
+/// Reads what there is, at most a pipeful; whether there may be more later.
+fn drain(reader: &mut PipeReader, decoder: &mut Decoder) -> bool {
     const PIPE_LEN: usize = 64 << 10;
     let mut buffer = [0; 4096];
     for _ in 0..PIPE_LEN / buffer.len() {
         match reader.read(&mut buffer) {
             Ok(0) => return false,
-            Ok(len) => *last_byte = buffer.get(len.wrapping_sub(1)).copied(),
+            Ok(len) => decoder.push(&buffer[..len]),
             Err(error) => {
                 return matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
             }

@@ -12,26 +12,26 @@ pub(crate) enum QemuEnd {
     Killed(i32),
 }
 
-/// Decodes how QEMU ended, and the last byte that the guest wrote to the debug console, into how the guest did.
+/// Decodes how QEMU ended, and the last status that the guest told the debug console, into how the guest did.
 ///
-/// QEMU's status carries 7 bits of the guest's. The byte has all 8, and tells a guest's 0 from QEMU's own failure, both
-/// of which end QEMU with 1. The guest may have written anything to the debug console, so the byte counts only where it
-/// agrees with the status.
+/// QEMU's status carries 7 bits of the guest's. The one that was told has all 8, and tells a guest's 0 from QEMU's own
+/// failure, both of which end QEMU with 1. The guest may have told anything, so what it told counts only where it agrees
+/// with QEMU's status.
 ///
 /// # Errors
 /// [`Error::QemuFailed`], [`Error::QemuKilled`] when the end was not the guest's.
-pub(crate) fn decode(end: QemuEnd, last_byte: Option<u8>) -> Result<ExitStatus, Error> {
+pub(crate) fn decode(end: QemuEnd, told: Option<u8>) -> Result<ExitStatus, Error> {
     let code = match end {
         QemuEnd::Killed(signal) => return Err(Error::QemuKilled(signal)),
         QemuEnd::Exited(code) => code,
     };
-    // With -no-reboot, a guest that resets ends QEMU with 0.
+    // With -no-reboot, a guest that resets ends QEMU with 0, and so does one that powers off.
     if code == 0 {
         return Ok(ExitStatus::Vmm(VmmStatus::TripleFault));
     }
     let low_bits = u8::try_from(code).ok().and_then(from_qemu).ok_or(Error::QemuFailed(code))?;
-    match last_byte.filter(|byte| byte & 0x7f == low_bits) {
-        Some(byte) => Ok(ExitStatus::from_guest(byte.into())),
+    match told.filter(|told| told & 0x7f == low_bits) {
+        Some(told) => Ok(ExitStatus::from_guest(told.into())),
         None if low_bits == 0 => Err(Error::QemuFailed(code)),
         None => Ok(ExitStatus::from_guest(low_bits.into())),
     }
@@ -42,8 +42,8 @@ mod tests {
     use super::*;
     use guest_interface::status::GUEST_MAX;
 
-    fn code(process_status: i32, last_byte: Option<u8>) -> u8 {
-        match decode(QemuEnd::Exited(process_status), last_byte) {
+    fn code(process_status: i32, told: Option<u8>) -> u8 {
+        match decode(QemuEnd::Exited(process_status), told) {
             Ok(status) => status.code(),
             Err(error) => error.status().code(),
         }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_failure_of_qemu_is_not_success() {
         assert_eq!(code(1, None), VmmStatus::HostUnable.code());
-        assert_eq!(code(1, Some(5)), VmmStatus::HostUnable.code(), "a byte of another status");
+        assert_eq!(code(1, Some(5)), VmmStatus::HostUnable.code(), "another status was told");
         assert_eq!(code(2, Some(0)), VmmStatus::HostUnable.code());
         assert!(matches!(decode(QemuEnd::Killed(11), Some(0)), Err(Error::QemuKilled(11))));
     }
@@ -80,12 +80,12 @@ mod tests {
     #[test]
     fn a_reset_is_a_triple_fault() {
         assert_eq!(code(0, None), VmmStatus::TripleFault.code());
-        assert_eq!(code(0, Some(0)), VmmStatus::TripleFault.code(), "what it printed is no status");
+        assert_eq!(code(0, Some(0)), VmmStatus::TripleFault.code(), "what it told is not how it ended");
     }
 
     #[test]
-    fn a_status_without_its_byte_counts_unless_it_is_0() {
+    fn a_status_that_was_not_told_counts_unless_it_is_0() {
         assert_eq!(code(7, None), 3);
-        assert_eq!(code(7, Some(0x55)), 3, "a guest that writes to the debug console for fun");
+        assert_eq!(code(7, Some(0x55)), 3, "a guest that tells statuses for fun");
     }
 }

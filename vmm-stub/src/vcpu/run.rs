@@ -63,6 +63,10 @@ pub(crate) fn run_until_end<W: Write>(
             Err(error) if matches!(Errno::from_raw(error.errno()), Errno::EINTR | Errno::EAGAIN) => {
                 counts.interrupted += 1;
             }
+            // KVM could not reach memory on the guest's behalf.
+            Err(error) if Errno::from_raw(error.errno()) == Errno::EFAULT => {
+                return Ok(End::Unrunnable("KVM can't reach memory that it uses".to_owned()));
+            }
             Err(error) => return Err(Error::Run(error.into())),
             Ok(exit) => {
                 counts.other += 1;

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::hint::black_box;
 use unikernel::memory::heap::statistics;
-use unikernel::{boot, println};
+use unikernel::memory::ram;
+use unikernel::println;
 
 pub(crate) const TESTS: &[Test] = &[
     ("heap::all_sizes_and_alignments", all_sizes_and_alignments),
@@ -124,7 +125,7 @@ fn freed_in_any_order_it_joins_again() {
 }
 
 fn nearly_all_free_ram_can_be_allocated() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     let free = ram.free().len_bytes();
     let taken = take_all().len() as u64 * MIB as u64;
     // Each range may lose what is left of its last MiB.
@@ -136,7 +137,7 @@ fn nearly_all_free_ram_can_be_allocated() {
 }
 
 fn memory_above_4g_is_used() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     let above: u64 = ram
         .free()
         .ranges()
@@ -240,7 +241,7 @@ fn too_much_is_an_error() {
 }
 
 fn blocks_lie_in_free_ram() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     let blocks = take_all();
     for block in &blocks {
         let (start, end) = (block.as_ptr() as u64, block.as_ptr() as u64 + MIB as u64);

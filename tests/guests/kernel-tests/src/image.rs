@@ -4,7 +4,7 @@ use crate::Test;
 use core::arch::asm;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
-use unikernel::boot;
+use unikernel::memory::ram;
 
 pub(crate) const TESTS: &[Test] = &[
     ("image::data_is_loaded_and_bss_is_zero", data_is_loaded_and_bss_is_zero),
@@ -47,7 +47,7 @@ fn the_direction_flag_is_clear() {
 }
 
 fn it_is_not_free_ram() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     let local = 0_u64;
     for address in [
         it_is_not_free_ram as *const () as u64,
@@ -63,7 +63,7 @@ fn it_is_not_free_ram() {
 static INITIAL_TEXT: &str = "read-only";
 
 fn ram_is_whole_pages_without_page_0() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     for set in [ram.all(), ram.free()] {
         assert!(!set.ranges().is_empty() && !set.contains(0));
         let ends = set.ranges().iter().flat_map(|range| [range.start, range.end]);

@@ -4,7 +4,7 @@ use crate::Test;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
-use unikernel::boot;
+use unikernel::memory::ram;
 use x86::controlregs::cr3;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -102,7 +102,7 @@ fn no_page_is_writable_and_executable() {
 }
 
 fn all_ram_is_mapped_one_to_one() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     let leaves = leaves();
     for range in ram.free().ranges() {
         let mut address = range.start;
@@ -116,7 +116,7 @@ fn all_ram_is_mapped_one_to_one() {
 }
 
 fn nothing_but_ram_is_mapped() {
-    let Some(ram) = boot::ram() else { panic!("no memory map") };
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
     for leaf in leaves() {
         let inside = |range: &Range<u64>| range.start <= leaf.phys.start && leaf.phys.end <= range.end;
         assert!(ram.all().ranges().iter().any(inside), "{leaf:x?} leads out of RAM");

@@ -5,11 +5,14 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::fmt::Write;
 use core::ops::Range;
-use guest_interface::console::{ConsoleRecord, LINE_LEN_MAX};
+use guest_interface::console::LINE_LEN_MAX;
+use guest_interface::debug_stream::status_message;
 use guest_interface::layout::DEVICE_HOLE_START;
 use guest_interface::ports::{DEBUGCON, DEBUGCON_PRESENT, EXIT};
+use guest_interface::record::{self, RECORD_LEN};
 use unikernel::device::console;
-use unikernel::{ApplicationStatus, boot, print, println};
+use unikernel::memory::ram;
+use unikernel::{ApplicationStatus, print, println};
 use x86::io::{inb, inl, inw, outb, outl, outw};
 
 use crate::survived;
@@ -57,7 +60,8 @@ pub(crate) fn bad_doorbell(_: &[String]) -> ApplicationStatus {
         println!("misbehave: this host has no doorbell");
         return ApplicationStatus::SUCCESS;
     };
-    let ram_end = boot::ram().and_then(|ram| ram.all().ranges().last().map(|range| range.end)).unwrap_or(0);
+    let ram_end =
+        ram::of_machine().and_then(|ram| ram.all().ranges().last().map(|range| range.end)).unwrap_or(0);
     let low_ram_end = ram_end.min(DEVICE_HOLE_START);
     let ring = |address: u32| {
         // SAFETY: the VMM only reads memory, wherever the address leads.
@@ -85,9 +89,9 @@ pub(crate) fn bad_doorbell(_: &[String]) -> ApplicationStatus {
     ];
     let unaligned = RECORD.0.get() as u32 + 3;
     for (address, len_bytes) in records.into_iter().chain([(good, text.len() as u32)]) {
-        let record = ConsoleRecord { address, len_bytes }.encode();
+        let record = record::Record { address, len_bytes }.encode();
         // SAFETY: the static has room for a record at offset 3, and this function has it to itself.
-        unsafe { (unaligned as usize as *mut [u8; 16]).write_unaligned(record) };
+        unsafe { (unaligned as usize as *mut [u8; RECORD_LEN]).write_unaligned(record) };
         ring(unaligned);
     }
     // SAFETY: accesses that the doorbell does not have.
@@ -107,7 +111,9 @@ pub(crate) fn bad_status(_: &[String]) -> ApplicationStatus {
     // SAFETY: all that these ports can do is to end the machine.
     unsafe {
         if inb(DEBUGCON) == DEBUGCON_PRESENT {
-            outb(DEBUGCON, STATUS);
+            for byte in status_message(STATUS) {
+                outb(DEBUGCON, byte);
+            }
         }
         outl(EXIT, STATUS.into());
     }

@@ -4,12 +4,13 @@
 extern crate alloc;
 
 use alloc::string::String;
-use unikernel::{ApplicationStatus, boot, println};
+use unikernel::cpu::host::Host;
+use unikernel::{ApplicationStatus, println};
 
 unikernel::appliance!(greet);
 
 fn greet(arguments: &[String]) -> ApplicationStatus {
-    println!("hello from Freehold, running at {}", boot::host().name());
+    println!("hello from Freehold, running at {}", Host::of_machine().name());
     for argument in arguments {
         println!("argument: {argument:?}");
     }

@@ -1,0 +1,64 @@
+//! The guest as a platform.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+use memory_stress::kernel::{Kernels, Vectors};
+use memory_stress::platform::Platform;
+use memory_stress::program::{self, Verdict};
+use unikernel::ApplicationStatus;
+use unikernel::cpu::{clock, vectors};
+use unikernel::device::{console, result};
+use unikernel::memory::heap;
+
+struct Guest;
+
+/// Runs the program with the guest's arguments.
+pub(crate) fn run(arguments: &[String]) -> ApplicationStatus {
+    match program::run(arguments, &Guest) {
+        Verdict::Passed => ApplicationStatus::SUCCESS,
+        Verdict::Refused => ApplicationStatus::USAGE,
+        Verdict::WrongWords => unikernel::appliance::fail_verification(),
+    }
+}
+
+impl Platform for Guest {
+    fn now(&self) -> Duration {
+        clock::since_boot()
+    }
+
+    fn free_bytes(&self) -> u64 {
+        heap::statistics().free_bytes
+    }
+
+    fn kernels(&self) -> Kernels {
+        let vectors = match vectors::widest() {
+            vectors::Vectors::None => Vectors::None,
+            vectors::Vectors::Avx2 => Vectors::Avx2,
+            vectors::Vectors::Avx512 => Vectors::Avx512,
+        };
+        // SAFETY: the kernel has enabled them.
+        unsafe { Kernels::new(vectors) }
+    }
+
+    fn physical_address(&self, address: u64) -> Option<u64> {
+        // All RAM is mapped one to one.
+        Some(address)
+    }
+
+    fn is_terminal(&self) -> bool {
+        console::is_terminal()
+    }
+
+    fn print(&self, text: fmt::Arguments<'_>) {
+        console::print(text);
+        if self.is_terminal() {
+            console::flush();
+        }
+    }
+
+    fn publish(&self, document: &str) {
+        // Whether anybody asked for results is the host's to say.
+        let _ = result::publish(document);
+    }
+}

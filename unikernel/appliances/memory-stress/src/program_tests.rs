@@ -1,0 +1,155 @@
+use super::*;
+use crate::kernel::Kernels;
+use alloc::string::ToString;
+use core::cell::RefCell;
+use core::fmt;
+use serde_json::Value;
+use std::time::Instant;
+
+/// A host that keeps what it is told.
+struct Host {
+    start: Instant,
+    free: u64,
+    printed: RefCell<String>,
+    published: RefCell<Vec<Value>>,
+}
+
+impl Host {
+    fn new(free: u64) -> Self {
+        Self { start: Instant::now(), free, printed: RefCell::default(), published: RefCell::default() }
+    }
+}
+
+impl Platform for Host {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.free
+    }
+
+    fn kernels(&self) -> Kernels {
+        Kernels::scalar()
+    }
+
+    fn physical_address(&self, address: u64) -> Option<u64> {
+        Some(address ^ 1 << 60)
+    }
+
+    fn is_terminal(&self) -> bool {
+        false
+    }
+
+    fn print(&self, text: fmt::Arguments<'_>) {
+        self.printed.borrow_mut().push_str(&text.to_string());
+    }
+
+    fn publish(&self, document: &str) {
+        self.published.borrow_mut().push(serde_json::from_str(document).unwrap());
+    }
+}
+
+/// Runs a command line; gives verdict, output and the documents.
+fn run_line(line: &str) -> (Verdict, String, Vec<Value>) {
+    let host = Host::new(4 << 20);
+    let arguments: Vec<String> = line.split_whitespace().map(String::from).collect();
+    let verdict = run(&arguments, &host);
+    (verdict, host.printed.into_inner(), host.published.into_inner())
+}
+
+#[test]
+fn all_methods_pass_on_good_memory_and_the_document_grows() {
+    let methods: Vec<&str> = Method::ALL.map(Method::name).to_vec();
+    let (verdict, printed, documents) =
+        run_line(&alloc::format!("--size 256K --passes 2 --method {}", methods.join(",")));
+    assert_eq!(verdict, Verdict::Passed, "{printed}");
+    let last = documents.last().unwrap();
+    assert_eq!(last["schema"], SCHEMA);
+    assert_eq!((&last["complete"], &last["verdict"]), (&Value::Bool(true), &"passed".into()));
+    assert_eq!(last["tested_bytes"], 256 << 10);
+    assert_eq!(last["methods"].as_array().unwrap().len(), 2 * methods.len());
+    assert_eq!(last["methods"][7]["pass"], 2);
+    for (index, document) in documents[..documents.len() - 1].iter().enumerate() {
+        assert_eq!(document["complete"], false);
+        assert_eq!(document["verdict"], "running");
+        assert_eq!(document["methods"].as_array().unwrap().len(), index);
+    }
+    assert!(printed.lines().last().unwrap().starts_with("memory-stress: PASSED: "), "{printed}");
+}
+
+#[test]
+fn an_injected_fault_fails_the_run_with_its_place() {
+    let (verdict, printed, documents) =
+        run_line("--size 256K --method checkerboard,random --inject=once@0x1238");
+    assert_eq!(verdict, Verdict::WrongWords);
+    assert!(printed.contains("memory-stress: FAILED: "), "{printed}");
+    let last = documents.last().unwrap();
+    assert_eq!((&last["verdict"], &last["wrong_words"]), (&"failed".into(), &1.into()));
+    assert_eq!(last["injected"]["offset_bytes"], 0x1238);
+    let number = |field: &str| {
+        let text = last["wrong_words_listed"][0][field].as_str().unwrap();
+        u64::from_str_radix(text.strip_prefix("0x").unwrap(), 16).unwrap()
+    };
+    assert_eq!(number("address") % 64, 0x38, "the word within its block");
+    assert_eq!(number("physical_address"), number("address") ^ 1 << 60);
+    assert_eq!(number("expected") ^ number("found"), number("differing_bits"));
+    assert_eq!(number("differing_bits"), 1 << last["injected"]["bit"].as_u64().unwrap());
+}
+
+#[test]
+fn a_sticky_fault_is_found_by_every_method_and_listed_up_to_the_limit() {
+    let (verdict, printed, documents) = run_line("--size 256K --method walking-ones,random --inject=sticky");
+    assert_eq!(verdict, Verdict::WrongWords);
+    let last = documents.last().unwrap();
+    assert!(last["wrong_words"].as_u64().unwrap() > crate::document::LISTED_MAX as u64);
+    assert_eq!(last["wrong_words_listed"].as_array().unwrap().len(), crate::document::LISTED_MAX);
+    assert!(last["methods"].as_array().unwrap().iter().all(|method| method["wrong_words"] != 0));
+    assert_eq!(printed.matches("wrong word at").count(), crate::document::LISTED_MAX);
+}
+
+#[test]
+fn a_time_limit_ends_the_run_in_the_middle_of_it() {
+    let (verdict, printed, documents) = run_line("--size 1M --seconds 1 --method random");
+    assert_eq!(verdict, Verdict::Passed, "{printed}");
+    let last = documents.last().unwrap();
+    assert_eq!(last["complete"], true, "the run came to the end it was given");
+    assert!(last["elapsed_ns"].as_u64().unwrap() >= 1_000_000_000);
+}
+
+#[test]
+fn measurements_cover_growing_working_sets() {
+    let (verdict, printed, documents) = run_line("--size 128K --method bandwidth,latency --json");
+    assert_eq!(verdict, Verdict::Passed);
+    let last = documents.last().unwrap();
+    assert_eq!(last["bandwidth"].as_array().unwrap().len(), 2 * Operation::ALL.len(), "16 and 64 KiB");
+    assert_eq!(last["latency"].as_array().unwrap().len(), 2);
+    assert!(last["latency"][0]["picoseconds"].as_u64().unwrap() > 0);
+    assert_eq!(last["verdict"], "not-verified");
+    let json: Value = serde_json::from_str(printed.lines().rev().nth(1).unwrap()).unwrap();
+    assert_eq!(&json, last, "--json prints the last document");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_the_run() {
+    for (line, part) in [
+        ("--size 8M", "more than the 3 MiB that are free"),
+        ("--size 1K", "no room to test"),
+        ("--size 64K --inject=@65536", "behind the 0x10000 bytes"),
+        ("--method nothing", "there is no method 'nothing'"),
+    ] {
+        let (verdict, printed, documents) = run_line(line);
+        assert_eq!(verdict, Verdict::Refused, "{line}");
+        assert!(printed.contains(part), "{line}: {printed}");
+        assert_eq!(printed.lines().count(), 1);
+        assert!(documents.is_empty());
+    }
+}
+
+#[test]
+fn the_list_names_all_there_is() {
+    let (verdict, printed, _) = run_line("--list");
+    assert_eq!(verdict, Verdict::Passed);
+    let names: Vec<&str> = printed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, Work::all().iter().map(|work| work.name()).collect::<Vec<_>>());
+}
