@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::Duration;
 use system_tests::boot::Boot;
@@ -31,6 +31,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         ];
         trials.extend(tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))));
     }
+    trials.push(context.trial(Lane::QemuMicrovm, "stopping/ignored_children", || ignored_children(context)));
     let tests: [Alone; 2] =
         [("stopping/closed_output", closed_output), ("stopping/full_output", full_output)];
     trials.extend(tests.map(|(name, test)| context.trial(Lane::Kvm, name, move || test(context))));
@@ -102,6 +103,17 @@ fn slow_reader_gets_everything(context: &Context, lane: Lane) -> Outcome {
         let expected = expected.ended().stdout.len();
         return Err(verdict.failure(format!("of {expected} bytes {} were read, or others", read.len())));
     }
+    Ok(())
+}
+
+/// A parent that ignores its children's ends hands that on, and QEMU's end must still be seen.
+fn ignored_children(context: &Context) -> Outcome {
+    let boot = context.boot(Lane::QemuMicrovm, &context.artifacts.misbehave).arguments(["exit", "42"]);
+    let command = boot.command();
+    let mut env = Command::new("env");
+    env.arg("--ignore-signal=CHLD").arg(command.get_program()).args(command.get_args());
+    let running = Running::start(&mut env).map_err(Failure::start)?;
+    Verdict::new(&env, running.end(boot.hard_limit()))?.status(42)?;
     Ok(())
 }
 
