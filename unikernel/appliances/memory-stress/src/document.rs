@@ -1,10 +1,12 @@
 //! The result of a run as a document, JSON of the schema [`SCHEMA`].
 //!
-//! It is published after each method, so that a run which is ended from outside leaves what it had; `complete` is false
-//! in all but the last.
+//! It is published after each method, in later passes at most twice a second, so that a run which is ended from outside
+//! leaves what it had; `complete` is false in all but the last. Its length does not grow with the number of passes.
 
+use crate::platform::{mib_per_second, nanoseconds};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 use serde::Serialize;
 
 /// Name and version of the schema. The number changes when a field changes its meaning or goes away, not when one is
@@ -38,7 +40,7 @@ pub struct Document {
     pub wrong_words_listed: Vec<WrongWordEntry>,
     /// The fault that was made on purpose, if one was.
     pub injected: Option<InjectedEntry>,
-    /// Each run of each method, in order.
+    /// Each method that has run, in order.
     pub methods: Vec<MethodEntry>,
     /// Bandwidths, if they were measured.
     pub bandwidth: Vec<BandwidthEntry>,
@@ -74,14 +76,14 @@ pub struct InjectedEntry {
     pub sticky: bool,
 }
 
-/// One run of a method.
+/// All runs of a method.
 #[derive(Clone, Debug, Serialize)]
 pub struct MethodEntry {
     /// Its name.
     pub name: &'static str,
-    /// The pass, from 1.
-    pub pass: u32,
-    /// Whether it came to its end.
+    /// How often it ran: once in each pass.
+    pub runs: u32,
+    /// Whether the last run came to its end.
     pub complete: bool,
     /// Bytes read and written.
     pub traffic_bytes: u64,
@@ -91,6 +93,32 @@ pub struct MethodEntry {
     pub mib_per_second: u64,
     /// Wrong words it found.
     pub wrong_words: u64,
+}
+
+impl MethodEntry {
+    /// A method that has not run.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            runs: 0,
+            complete: false,
+            traffic_bytes: 0,
+            elapsed_ns: 0,
+            mib_per_second: 0,
+            wrong_words: 0,
+        }
+    }
+
+    /// Adds one run.
+    pub fn add(&mut self, complete: bool, traffic_bytes: u64, time: Duration, wrong_words: u64) {
+        self.runs += 1;
+        self.complete = complete;
+        self.traffic_bytes = self.traffic_bytes.saturating_add(traffic_bytes);
+        self.elapsed_ns = self.elapsed_ns.saturating_add(nanoseconds(time));
+        self.mib_per_second = mib_per_second(self.traffic_bytes, Duration::from_nanos(self.elapsed_ns));
+        self.wrong_words = self.wrong_words.saturating_add(wrong_words);
+    }
 }
 
 /// A measured bandwidth.

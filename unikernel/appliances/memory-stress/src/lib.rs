@@ -26,3 +26,4 @@ pub mod options;
 pub mod platform;
 pub mod program;
 mod progress;
+mod run;

@@ -1,0 +1,244 @@
+//! A run under way: passes over the work that was asked for, with a report as it goes.
+
+use crate::document::{BandwidthEntry, Document, InjectedEntry, LatencyEntry, MethodEntry, SCHEMA};
+use crate::execute::{self, Injection};
+use crate::kernel::Vectors;
+use crate::measure::{self, Operation, working_sets};
+use crate::memory::{RealRegion, Region, len_bytes};
+use crate::method::Method;
+use crate::options::{End, Options, Work};
+use crate::platform::{Platform, Thousandths, hexadecimal, mib_per_second, nanoseconds};
+use crate::program::{Verdict, WORD_LEN};
+use crate::progress::Progress;
+use core::ops::ControlFlow;
+use core::time::Duration;
+
+/// Least time between two documents, or two lines on passes: neither shall cost more than the work.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A run under way.
+pub(crate) struct Run<'a, P> {
+    platform: &'a P,
+    options: Options,
+    document: Document,
+    start: Duration,
+    deadline: Option<Duration>,
+    injection: Option<Injection>,
+    published: Option<Duration>,
+    pass_told: Duration,
+}
+
+impl<'a, P: Platform> Run<'a, P> {
+    pub(crate) fn new(platform: &'a P, options: Options, injection: Option<Injection>) -> Self {
+        let start = platform.now();
+        let deadline = match options.end {
+            End::Seconds(seconds) => Some(start + Duration::from_secs(seconds.into())),
+            End::Passes(_) => None,
+        };
+        let document = Document::default();
+        Self { platform, options, document, start, deadline, injection, published: None, pass_told: start }
+    }
+
+    /// Runs everything to its end.
+    pub(crate) fn run(mut self, regions: &mut [RealRegion], blocks: usize) -> Verdict {
+        let vectors = match self.platform.kernels().vectors() {
+            Vectors::None => "none",
+            Vectors::Avx2 => "avx2",
+            Vectors::Avx512 => "avx512",
+        };
+        self.document = Document {
+            schema: SCHEMA,
+            verdict: "running",
+            seed: hexadecimal(self.options.seed),
+            tested_bytes: len_bytes(blocks),
+            vectors,
+            injected: self.injection.map(|Injection { word, bit, sticky }| InjectedEntry {
+                offset_bytes: word * WORD_LEN,
+                bit,
+                sticky,
+            }),
+            ..Document::default()
+        };
+        self.platform.print(format_args!(
+            "memory-stress: testing {} MiB, seed {}, vectors {vectors}\n",
+            len_bytes(blocks) >> 20,
+            self.document.seed
+        ));
+        if let Some(injected) = &self.document.injected {
+            let (how, InjectedEntry { offset_bytes, bit, .. }) =
+                (if injected.sticky { "each time" } else { "once" }, injected);
+            self.platform
+                .print(format_args!("injecting a fault {how}, at offset {offset_bytes:#x}, bit {bit}\n"));
+        }
+        self.publish();
+        let verifies = self.options.work.iter().any(|work| matches!(work, Work::Verify(_)));
+        let passes = match self.options.end {
+            // Measurements are made once.
+            _ if !verifies => 1,
+            End::Passes(passes) => passes,
+            End::Seconds(_) => u32::MAX,
+        };
+        let mut pass = 0;
+        while pass < passes {
+            pass += 1;
+            if self.pass(pass, regions, blocks).is_break() {
+                break;
+            }
+            self.tell_pass(pass);
+        }
+        self.finish(pass)
+    }
+
+    /// Runs all work once.
+    fn pass(&mut self, pass: u32, regions: &mut [RealRegion], blocks: usize) -> ControlFlow<()> {
+        for work in self.options.work.clone() {
+            match work {
+                Work::Verify(method) => self.verify(method, pass, regions, blocks)?,
+                Work::Bandwidth | Work::Latency if pass > 1 => {}
+                Work::Bandwidth => self.bandwidth(regions),
+                Work::Latency => self.latency(regions),
+            }
+            let now = self.platform.now();
+            if pass == 1 || self.published.is_none_or(|published| now - published >= REPORT_INTERVAL) {
+                self.publish();
+            }
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Says how far it has come, in all passes but the first, whose methods have said so themselves.
+    fn tell_pass(&mut self, pass: u32) {
+        let now = self.platform.now();
+        if pass > 1 && now - self.pass_told >= REPORT_INTERVAL {
+            self.pass_told = now;
+            let wrong = self.document.wrong_words;
+            self.platform.print(format_args!("{pass} passes done, {wrong} wrong words\n"));
+        }
+    }
+
+    fn verify(
+        &mut self,
+        method: Method,
+        pass: u32,
+        regions: &mut [RealRegion],
+        blocks: usize,
+    ) -> ControlFlow<()> {
+        let expected = execute::traffic(method, blocks);
+        let mut progress =
+            Progress::new(self.platform, &mut self.document, method.name(), expected, self.deadline);
+        let seed = self.options.seed.wrapping_add(u64::from(pass - 1));
+        let ended = execute::run(method, regions, seed, &mut self.injection, &mut progress);
+        let time = progress.finish();
+        let (traffic, wrong) = (progress.traffic, progress.wrong);
+        let name = method.name();
+        let index = self.document.methods.iter().position(|entry| entry.name == name).unwrap_or_else(|| {
+            self.document.methods.push(MethodEntry::new(name));
+            self.document.methods.len() - 1
+        });
+        let entry = &mut self.document.methods[index];
+        entry.add(ended.is_continue(), traffic, time, wrong);
+        if pass == 1 {
+            print_method(self.platform, entry);
+        }
+        ended
+    }
+
+    /// The region that measurements use: the first, which is the largest.
+    fn bandwidth(&mut self, regions: &mut [RealRegion]) {
+        let Some(region) = regions.first_mut() else { return };
+        let names = Operation::ALL.map(Operation::name);
+        self.platform.print(format_args!("bandwidth, MiB/s   "));
+        names.iter().for_each(|name| self.platform.print(format_args!(" {name:>8}")));
+        self.platform.print(format_args!("\n"));
+        for blocks in working_sets(region.len_blocks()) {
+            let working_set_bytes = len_bytes(blocks);
+            self.platform.print(format_args!("{:>12} KiB   ", working_set_bytes >> 10));
+            for operation in Operation::ALL {
+                let set = &mut region.blocks_mut()[..blocks];
+                let (bytes, time) =
+                    measure::bandwidth(operation, self.platform.kernels(), set, || self.platform.now());
+                let rate = mib_per_second(bytes, time);
+                self.platform.print(format_args!(" {rate:>8}"));
+                self.document.bandwidth.push(BandwidthEntry {
+                    operation: operation.name(),
+                    working_set_bytes,
+                    mib_per_second: rate,
+                });
+            }
+            self.platform.print(format_args!("\n"));
+        }
+    }
+
+    fn latency(&mut self, regions: &mut [RealRegion]) {
+        let Some(region) = regions.first_mut() else { return };
+        for blocks in working_sets(region.len_blocks()) {
+            let working_set_bytes = len_bytes(blocks);
+            let (reads, time) = measure::latency(&mut region.blocks_mut()[..blocks], || self.platform.now());
+            let picoseconds = nanoseconds(time).saturating_mul(1000) / reads.max(1);
+            self.platform.print(format_args!(
+                "latency {:>12} KiB {:>8} ns\n",
+                working_set_bytes >> 10,
+                Thousandths(picoseconds)
+            ));
+            self.document.latency.push(LatencyEntry { working_set_bytes, picoseconds });
+        }
+    }
+
+    /// Hands over what there is so far.
+    fn publish(&mut self) {
+        if !self.document.complete && self.document.wrong_words > 0 {
+            self.document.verdict = "failed";
+        }
+        let now = self.platform.now();
+        self.published = Some(now);
+        self.document.elapsed_ns = nanoseconds(now - self.start);
+        self.platform.publish(&self.document.to_json());
+    }
+
+    /// Gives the verdict.
+    fn finish(mut self, passes: u32) -> Verdict {
+        let wrong = self.document.wrong_words;
+        self.document.complete = true;
+        self.document.verdict = match wrong {
+            0 if self.document.methods.is_empty() => "not-verified",
+            0 => "passed",
+            _ => "failed",
+        };
+        self.publish();
+        if passes > 1 {
+            self.platform.print(format_args!("over {passes} passes:\n"));
+            self.document.methods.iter().for_each(|entry| print_method(self.platform, entry));
+        }
+        if self.options.json {
+            self.platform.print(format_args!("{}\n", self.document.to_json()));
+        }
+        let (verdict, word) = match self.document.verdict {
+            "failed" => (Verdict::WrongWords, "FAILED"),
+            "passed" => (Verdict::Passed, "PASSED"),
+            _ => (Verdict::Passed, "MEASURED, nothing verified"),
+        };
+        self.platform.print(format_args!(
+            "memory-stress: {word}: {} MiB, {} method runs in {passes} passes, {wrong} wrong words, {} s\n",
+            self.document.tested_bytes >> 20,
+            self.document.methods.iter().map(|entry| u64::from(entry.runs)).sum::<u64>(),
+            Thousandths(self.document.elapsed_ns / 1_000_000),
+        ));
+        verdict
+    }
+}
+
+/// Prints one line on a method: its rate, its time for a word read or written, and what it found.
+fn print_method(platform: &impl Platform, entry: &MethodEntry) {
+    let picoseconds_a_word = entry.elapsed_ns.saturating_mul(1000) / (entry.traffic_bytes / WORD_LEN).max(1);
+    platform.print(format_args!(
+        "{:<20} {:>6} MiB/s {:>8} ns a word  {} wrong words{}\n",
+        entry.name,
+        entry.mib_per_second,
+        Thousandths(picoseconds_a_word),
+        entry.wrong_words,
+        if entry.complete { "" } else { ", broken off" },
+    ));
+}
