@@ -1,9 +1,9 @@
 //! The result of a run as a document, JSON of the schema [`SCHEMA`].
 //!
-//! It is published after each method, in later passes at most twice a second, so that a run which is ended from outside
-//! leaves what it had; `complete` is false in all but the last. Its length does not grow with the number of passes.
+//! It is published at each wrong word that it lists, after each method, and twice a second, so that a run which is ended
+//! from outside leaves what it had; `complete` is false in all but the last. Its length does not grow with the number of passes.
 
-use crate::platform::{mib_per_second, nanoseconds};
+use crate::platform::{Platform, mib_per_second, nanoseconds};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,7 +23,8 @@ pub struct Document {
     pub schema: &'static str,
     /// Whether the run came to its end.
     pub complete: bool,
-    /// `passed`, `failed`, `not-verified` after measurements alone, or `running` in a document that is not complete and
+    /// `passed` only if every method that was asked for came to its end, `failed`, `incomplete` if time was up before that,
+    /// `not-verified` after measurements alone, or `running` in a document that is not complete and
     /// has nothing wrong yet.
     pub verdict: &'static str,
     /// Seed of the random methods, as `0x…`: a JSON number can't hold all 64 bits everywhere.
@@ -83,7 +84,7 @@ pub struct MethodEntry {
     pub name: &'static str,
     /// How often it ran: once in each pass.
     pub runs: u32,
-    /// Whether the last run came to its end.
+    /// Whether it came to its end at least once. False for the one at work when the document was handed over.
     pub complete: bool,
     /// Bytes read and written.
     pub traffic_bytes: u64,
@@ -113,7 +114,7 @@ impl MethodEntry {
     /// Adds one run.
     pub fn add(&mut self, complete: bool, traffic_bytes: u64, time: Duration, wrong_words: u64) {
         self.runs += 1;
-        self.complete = complete;
+        self.complete |= complete;
         self.traffic_bytes = self.traffic_bytes.saturating_add(traffic_bytes);
         self.elapsed_ns = self.elapsed_ns.saturating_add(nanoseconds(time));
         self.mib_per_second = mib_per_second(self.traffic_bytes, Duration::from_nanos(self.elapsed_ns));
@@ -142,6 +143,15 @@ pub struct LatencyEntry {
 }
 
 impl Document {
+    /// Hands the document over, `elapsed` after the start of the run.
+    pub(crate) fn publish(&mut self, platform: &impl Platform, elapsed: Duration) {
+        if !self.complete && self.wrong_words > 0 {
+            self.verdict = "failed";
+        }
+        self.elapsed_ns = nanoseconds(elapsed);
+        platform.publish(&self.to_json());
+    }
+
     /// The document as JSON, without line ends.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -17,6 +17,7 @@ struct Guest;
 pub(crate) fn run(arguments: &[String]) -> ApplicationStatus {
     match program::run(arguments, &Guest) {
         Verdict::Passed => ApplicationStatus::SUCCESS,
+        Verdict::Incomplete => ApplicationStatus::FAILURE,
         Verdict::Refused => ApplicationStatus::USAGE,
         Verdict::WrongWords => unikernel::appliance::fail_verification(),
     }

@@ -154,6 +154,11 @@ pub fn parse(arguments: &[String]) -> Result<Request, String> {
     if options.inject.is_some() && !options.work.iter().any(|work| matches!(work, Work::Verify(_))) {
         return Err("--inject needs a method that verifies memory".to_string());
     }
+    let verifies = options.work.iter().any(|work| matches!(work, Work::Verify(_)));
+    if !verifies && (passes.is_some() || seconds.is_some()) {
+        return Err("--passes and --seconds need a method that verifies memory; measurements are made once"
+            .to_string());
+    }
     Ok(Request::Run(options))
 }
 
@@ -296,6 +301,7 @@ mod tests {
             ("--list --json", "--list goes alone"),
             ("--inject=twice", "once or sticky"),
             ("--inject --method bandwidth", "a method that verifies"),
+            ("--seconds 3 --method latency", "measurements are made once"),
             ("--seed x", "not a 64-bit number"),
             ("--json=yes", "unknown argument"),
             ("more", "unknown argument 'more'"),

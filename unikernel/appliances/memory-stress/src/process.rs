@@ -24,7 +24,7 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::from(match program::run(&arguments, &Process { start: Instant::now() }) {
         Verdict::Passed => ApplicationStatus::SUCCESS.code(),
         Verdict::Refused => ApplicationStatus::USAGE.code(),
-        Verdict::WrongWords => ApplicationStatus::FAILURE.code(),
+        Verdict::WrongWords | Verdict::Incomplete => ApplicationStatus::FAILURE.code(),
     })
 }
 

@@ -27,6 +27,8 @@ pub enum Verdict {
     Passed,
     /// Some word did not.
     WrongWords,
+    /// Time was up before every method had come to its end once; nothing was wrong until then.
+    Incomplete,
     /// The command line can't be followed.
     Refused,
 }

@@ -13,6 +13,8 @@ use std::time::Instant;
 /// A host that keeps what it is told.
 struct Host {
     start: Instant,
+    /// How many times too fast its clock is.
+    haste: u32,
     free: u64,
     printed: RefCell<String>,
     published: RefCell<Vec<Value>>,
@@ -20,13 +22,19 @@ struct Host {
 
 impl Host {
     fn new(free: u64) -> Self {
-        Self { start: Instant::now(), free, printed: RefCell::default(), published: RefCell::default() }
+        Self {
+            start: Instant::now(),
+            haste: 1,
+            free,
+            printed: RefCell::default(),
+            published: RefCell::default(),
+        }
     }
 }
 
 impl Platform for Host {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.start.elapsed() * self.haste
     }
 
     fn free_bytes(&self) -> u64 {
@@ -56,7 +64,10 @@ impl Platform for Host {
 
 /// Runs a command line; gives verdict, output and the documents.
 fn run_line(line: &str) -> (Verdict, String, Vec<Value>) {
-    let host = Host::new(4 << 20);
+    run_line_on(Host::new(4 << 20), line)
+}
+
+fn run_line_on(host: Host, line: &str) -> (Verdict, String, Vec<Value>) {
     let arguments: Vec<String> = line.split_whitespace().map(String::from).collect();
     let verdict = run(&arguments, &host);
     (verdict, host.printed.into_inner(), host.published.into_inner())
@@ -122,6 +133,26 @@ fn a_time_limit_ends_the_run_in_the_middle_of_it() {
 }
 
 #[test]
+fn a_run_whose_time_was_up_too_early_has_not_passed() {
+    let hasty = Host { haste: 100_000, ..Host::new(4 << 20) };
+    let (verdict, printed, documents) =
+        run_line_on(hasty, "--size 2M --seconds 1 --method walking-ones,random");
+    assert_eq!(verdict, Verdict::Incomplete, "{printed}");
+    let last = documents.last().unwrap();
+    assert_eq!((&last["verdict"], &last["complete"]), (&"incomplete".into(), &true.into()));
+    assert!(!printed.contains("PASSED"), "{printed}");
+}
+
+#[test]
+fn a_wrong_word_is_handed_over_before_its_method_ends() {
+    let (_, _, documents) = run_line("--size 256K --method moving-inversions --inject=once@8");
+    let told = documents.iter().find(|document| document["wrong_words"] == 1).unwrap();
+    assert_eq!((&told["verdict"], &told["complete"]), (&"failed".into(), &false.into()));
+    assert_eq!(told["wrong_words_listed"].as_array().unwrap().len(), 1);
+    assert_eq!((&told["methods"][0]["complete"], &told["methods"][0]["runs"]), (&false.into(), &0.into()));
+}
+
+#[test]
 fn a_long_run_stays_short_in_what_it_says() {
     let (_, printed, documents) = run_line("--size 64K --seconds 1 --method address-in-address");
     let last = documents.last().unwrap();
@@ -133,8 +164,7 @@ fn a_long_run_stays_short_in_what_it_says() {
 
 #[test]
 fn measurements_cover_growing_working_sets() {
-    let (verdict, printed, documents) =
-        run_line("--size 128K --method bandwidth,latency --json --seconds 60");
+    let (verdict, printed, documents) = run_line("--size 128K --method bandwidth,latency --json");
     assert_eq!(verdict, Verdict::Passed);
     let last = documents.last().unwrap();
     assert_eq!(last["bandwidth"].as_array().unwrap().len(), 2 * Operation::ALL.len(), "16 and 64 KiB");

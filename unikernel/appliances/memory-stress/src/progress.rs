@@ -6,6 +6,8 @@ use crate::platform::{Platform, hexadecimal, mib_per_second};
 use core::ops::ControlFlow;
 use core::time::Duration;
 
+/// Time between two documents in the middle of a method.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between two looks of the progress line.
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -15,6 +17,8 @@ pub(crate) struct Progress<'a, P> {
     document: &'a mut Document,
     method: &'static str,
     start: Duration,
+    run_start: Duration,
+    published: Duration,
     deadline: Option<Duration>,
     traffic_expected: u64,
     /// Bytes read and written.
@@ -30,6 +34,7 @@ impl<'a, P: Platform> Progress<'a, P> {
         document: &'a mut Document,
         method: &'static str,
         traffic_expected: u64,
+        run_start: Duration,
         deadline: Option<Duration>,
     ) -> Self {
         let start = platform.now();
@@ -38,6 +43,8 @@ impl<'a, P: Platform> Progress<'a, P> {
             document,
             method,
             start,
+            run_start,
+            published: start,
             deadline,
             traffic_expected,
             traffic: 0,
@@ -51,6 +58,12 @@ impl<'a, P: Platform> Progress<'a, P> {
         let elapsed = self.platform.now() - self.start;
         self.clear();
         elapsed
+    }
+
+    /// Hands over what there is, in the middle of a method.
+    fn publish(&mut self, now: Duration) {
+        self.published = now;
+        self.document.publish(self.platform, now - self.run_start);
     }
 
     fn clear(&mut self) {
@@ -102,6 +115,8 @@ impl<P: Platform> Observer for Progress<'_, P> {
             entry.differing_bits,
         ));
         self.document.wrong_words_listed.push(entry);
+        // At once: whatever ends the run from outside, the word is told.
+        self.publish(self.platform.now());
         if listed + 1 == LISTED_MAX {
             self.platform.print(format_args!("further wrong words are only counted\n"));
         }
@@ -111,6 +126,9 @@ impl<P: Platform> Observer for Progress<'_, P> {
         self.traffic += bytes;
         let now = self.platform.now();
         self.show(now);
+        if now - self.published >= PUBLISH_INTERVAL {
+            self.publish(now);
+        }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             ControlFlow::Break(())
         } else {

@@ -102,7 +102,7 @@ impl<'a, P: Platform> Run<'a, P> {
             if pass == 1 || self.published.is_none_or(|published| now - published >= REPORT_INTERVAL) {
                 self.publish();
             }
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
+            if self.is_late() {
                 return ControlFlow::Break(());
             }
         }
@@ -127,17 +127,17 @@ impl<'a, P: Platform> Run<'a, P> {
         blocks: usize,
     ) -> ControlFlow<()> {
         let expected = execute::traffic(method, blocks);
-        let mut progress =
-            Progress::new(self.platform, &mut self.document, method.name(), expected, self.deadline);
-        let seed = self.options.seed.wrapping_add(u64::from(pass - 1));
-        let ended = execute::run(method, regions, seed, &mut self.injection, &mut progress);
-        let time = progress.finish();
-        let (traffic, wrong) = (progress.traffic, progress.wrong);
         let name = method.name();
         let index = self.document.methods.iter().position(|entry| entry.name == name).unwrap_or_else(|| {
             self.document.methods.push(MethodEntry::new(name));
             self.document.methods.len() - 1
         });
+        let mut progress =
+            Progress::new(self.platform, &mut self.document, name, expected, self.start, self.deadline);
+        let seed = self.options.seed.wrapping_add(u64::from(pass - 1));
+        let ended = execute::run(method, regions, seed, &mut self.injection, &mut progress);
+        let time = progress.finish();
+        let (traffic, wrong) = (progress.traffic, progress.wrong);
         let entry = &mut self.document.methods[index];
         entry.add(ended.is_continue(), traffic, time, wrong);
         if pass == 1 {
@@ -154,6 +154,9 @@ impl<'a, P: Platform> Run<'a, P> {
         names.iter().for_each(|name| self.platform.print(format_args!(" {name:>8}")));
         self.platform.print(format_args!("\n"));
         for blocks in working_sets(region.len_blocks()) {
+            if self.is_late() {
+                return;
+            }
             let working_set_bytes = len_bytes(blocks);
             self.platform.print(format_args!("{:>12} KiB   ", working_set_bytes >> 10));
             for operation in Operation::ALL {
@@ -175,6 +178,9 @@ impl<'a, P: Platform> Run<'a, P> {
     fn latency(&mut self, regions: &mut [RealRegion]) {
         let Some(region) = regions.first_mut() else { return };
         for blocks in working_sets(region.len_blocks()) {
+            if self.is_late() {
+                return;
+            }
             let working_set_bytes = len_bytes(blocks);
             let (reads, time) = measure::latency(&mut region.blocks_mut()[..blocks], || self.platform.now());
             let picoseconds = nanoseconds(time).saturating_mul(1000) / reads.max(1);
@@ -189,13 +195,25 @@ impl<'a, P: Platform> Run<'a, P> {
 
     /// Hands over what there is so far.
     fn publish(&mut self) {
-        if !self.document.complete && self.document.wrong_words > 0 {
-            self.document.verdict = "failed";
-        }
         let now = self.platform.now();
         self.published = Some(now);
-        self.document.elapsed_ns = nanoseconds(now - self.start);
-        self.platform.publish(&self.document.to_json());
+        self.document.publish(self.platform, now - self.start);
+    }
+
+    /// Whether the time limit has passed.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| self.platform.now() >= deadline)
+    }
+
+    /// Whether every method that was asked for has come to its end at least once.
+    fn has_verified_all(&self) -> bool {
+        let is_done = |method: Method| {
+            self.document.methods.iter().any(|entry| entry.name == method.name() && entry.complete)
+        };
+        self.options.work.iter().all(|work| match work {
+            Work::Verify(method) => is_done(*method),
+            Work::Bandwidth | Work::Latency => true,
+        })
     }
 
     /// Gives the verdict.
@@ -203,6 +221,7 @@ impl<'a, P: Platform> Run<'a, P> {
         let wrong = self.document.wrong_words;
         self.document.complete = true;
         self.document.verdict = match wrong {
+            0 if !self.has_verified_all() => "incomplete",
             0 if self.document.methods.is_empty() => "not-verified",
             0 => "passed",
             _ => "failed",
@@ -218,6 +237,7 @@ impl<'a, P: Platform> Run<'a, P> {
         let (verdict, word) = match self.document.verdict {
             "failed" => (Verdict::WrongWords, "FAILED"),
             "passed" => (Verdict::Passed, "PASSED"),
+            "incomplete" => (Verdict::Incomplete, "INCOMPLETE, time was up"),
             _ => (Verdict::Passed, "MEASURED, nothing verified"),
         };
         self.platform.print(format_args!(

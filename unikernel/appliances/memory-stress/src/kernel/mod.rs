@@ -78,8 +78,10 @@ impl Kernels {
     /// Fills blocks. The vector loops store past the caches. `pattern` stands at the first block before, and behind the
     /// last after.
     pub fn fill(self, blocks: &mut [Block], pattern: &mut Pattern) {
-        let Some(first) = blocks.first_mut() else { return };
-        let mut sweep = Sweep::new(first, blocks.len(), Direction::Up, *pattern, *pattern);
+        if blocks.is_empty() {
+            return;
+        }
+        let mut sweep = Sweep::new(blocks.as_mut_ptr(), blocks.len(), Direction::Up, *pattern, *pattern);
         // SAFETY: the sweep is over a slice that is borrowed mutably. `new` vouches for the vectors.
         unsafe {
             match (self.vectors, &pattern) {
@@ -96,9 +98,11 @@ impl Kernels {
     /// Compares blocks with what they should hold, and reports each that differs, in order. `pattern` as in
     /// [`fill`](Self::fill).
     pub fn verify(self, blocks: &[Block], pattern: &mut Pattern, mut report: impl FnMut(WrongBlock)) {
-        let Some(first) = blocks.first() else { return };
-        let mut sweep =
-            Sweep::new((&raw const *first).cast_mut(), blocks.len(), Direction::Up, *pattern, *pattern);
+        if blocks.is_empty() {
+            return;
+        }
+        let at = blocks.as_ptr().cast_mut();
+        let mut sweep = Sweep::new(at, blocks.len(), Direction::Up, *pattern, *pattern);
         while sweep.remaining > 0 {
             // SAFETY: as in `fill`, but that these loops only read.
             unsafe {
@@ -139,7 +143,8 @@ impl Kernels {
             Direction::Up => 0,
             Direction::Down => len - 1,
         };
-        let mut sweep = Sweep::new(&raw mut blocks[start], len, direction, *old, *new);
+        let at = blocks.as_mut_ptr().wrapping_add(start);
+        let mut sweep = Sweep::new(at, len, direction, *old, *new);
         while sweep.remaining > 0 {
             // SAFETY: as in `fill`; the sweep visits each block of the slice once.
             unsafe {
@@ -159,6 +164,8 @@ impl Kernels {
                 old.advance();
                 new.advance();
                 sweep.skip();
+                // The repair went through the slice, so the way goes on from a pointer that was taken after it.
+                sweep.at = blocks.as_mut_ptr().wrapping_add(index).wrapping_byte_offset(sweep.stride);
                 (sweep.expected, sweep.new) = (old.state(), new.state());
             }
         }
