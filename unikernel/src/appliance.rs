@@ -46,6 +46,7 @@ macro_rules! appliance {
 
 /// Runs the application with its arguments, and ends the machine with its status.
 pub(crate) fn run(arguments: &str) -> ! {
+    // SAFETY: `appliance!` is the only one to define the symbol, as a safe function of this very type.
     unsafe extern "Rust" {
         /// Defined by `appliance!`.
         safe fn freehold_application(arguments: &[String]) -> ApplicationStatus;

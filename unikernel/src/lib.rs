@@ -11,7 +11,8 @@
 //! | [`device`] | console, result channel and power-off |
 //! | [`diagnosis`] | log, names for addresses, backtraces, faults, panics |
 #![no_std]
-// On the host the library is built for its tests alone, and nothing calls the boot path.
+// On the host the library is built for its tests alone, and nothing calls the boot path. What is really dead is found
+// by `just lint`, which checks the guest's build without this.
 #![cfg_attr(not(target_os = "none"), allow(dead_code))]
 
 extern crate alloc;

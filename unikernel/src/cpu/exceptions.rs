@@ -50,6 +50,7 @@ core::arch::global_asm!(
 
 /// Address of the entry of a vector.
 pub(crate) fn entry(vector: u8) -> u64 {
+    // SAFETY: the label of `exceptions.s`, behind which lie so many entries of 16 bytes.
     unsafe extern "C" {
         static exception_entries: [[u8; 16]; VECTORS];
     }

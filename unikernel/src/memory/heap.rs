@@ -99,6 +99,7 @@ unsafe impl GlobalAlloc for Ranges {
         ptr::null_mut()
     }
 
+    // A block that no heap holds can't have come from here; it is left alone.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
         let mut state = self.0.lock();

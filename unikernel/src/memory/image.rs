@@ -25,6 +25,7 @@ static LOCATOR: Locator = Locator::EMPTY;
 /// The sections of the image in ascending order.
 #[cfg(target_os = "none")]
 pub(crate) fn sections() -> [Section; 4] {
+    // SAFETY: symbols of the linker script, of which only the addresses are taken.
     unsafe extern "C" {
         static image_start: u8;
         static text_start: u8;
