@@ -36,9 +36,32 @@ run *arguments: build
     fi
     exec "$vmm_stub" run "$image" --host auto --memory 1G "$@"
 
-# Run all tests: on the host, and whole systems on every host of guests there is.
-test: build _build-test-guests _qemu
+# Run all tests, on the host and whole systems on every host of guests; or `just test miri`, `just test loom`: the memory core.
+test what="all":
+    @case {{ quote(what) }} in all | miri | loom) ;; *) \
+        echo "just test: there is no such part; there are miri, loom, and everything else, without a word" >&2; exit 2 ;; \
+    esac
+    @{{ quote(just_executable()) }} _test-{{ quote(what) }}
+
+_test-all: build _build-test-guests _qemu
     cargo test --workspace --locked
+
+# Miri checks each access; leaks are errors. It needs the nightly toolchain.
+_test-miri:
+    @rustup toolchain list | grep -q ^nightly || rustup toolchain install --profile minimal nightly
+    @for component in miri rust-src; do \
+        rustup component list --toolchain nightly --installed | grep -q "^$component" \
+            || rustup component add --toolchain nightly $component || exit; \
+    done
+    cargo +nightly miri test --locked --package unikernel --lib memory::
+    # With tree borrows, since the other model visits every cell of the simulated memory at each access to a table.
+    MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-tree-borrows-no-precise-interior-mut" \
+        cargo +nightly miri test --locked --package memory-model
+
+# loom takes the place of atomics and threads, and tries every order of their accesses.
+_test-loom:
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
+        cargo test --locked --release --package unikernel --lib loom_
 
 # Build the VMM and the appliances into target/release/vmm-stub and target/appliances.
 build: _rust-target (_guests "appliances" appliances)
@@ -57,6 +80,44 @@ lint: _rust-target
 bench what="boot": build _build-test-guests _qemu
     @cargo build --quiet --locked --release --package memory-stress
     cargo bench --quiet --locked --package system-tests --bench {{ what }}
+
+# Try random operations on the memory core, guided by coverage, against plain maps: `just fuzz memory [seconds=60]`.
+[no-exit-message]
+fuzz what seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [[ {{ quote(what) }} != memory ]]; then
+        echo "just fuzz: there is nothing called '{{ what }}'; there is: memory" >&2
+        exit 2
+    fi
+    compiler=${CXX:-c++}
+    if ! command -v "$compiler" >/dev/null; then
+        echo "just fuzz: libFuzzer is C++, and there is no '$compiler': install g++ or clang (apt-get install g++)" >&2
+        exit 2
+    fi
+    folder={{ quote(target_dir / "fuzz") }}
+    # Coverage for libFuzzer in all code of the target; build scripts have another target, and none. Checks stay on.
+    export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+        -Cdebug-assertions=on -Coverflow-checks=on"
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
+    cargo build --quiet --locked --release --target x86_64-unknown-linux-gnu --target-dir "$folder/build" \
+        --package memory-model --features libfuzzer --bin fuzz-memory
+    fuzzer=$folder/build/x86_64-unknown-linux-gnu/release/fuzz-memory
+    mkdir -p "$folder/memory" "$folder/memory-failures"
+    # 1 byte for the machine, 32 for each of 40 operations.
+    if "$fuzzer" -max_total_time={{ quote(seconds) }} -max_len=1281 -len_control=0 -rss_limit_mb=2048 -timeout=20 \
+        -print_final_stats=1 -verbosity=1 -artifact_prefix="$folder/memory-failures/" "$folder/memory" \
+        > "$folder/memory.log" 2>&1; then
+        grep -E '^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)' "$folder/memory.log"
+        echo "fuzz memory: no disagreement in {{ seconds }} s; corpus: $folder/memory"
+    else
+        status=$?
+        tail -n 60 "$folder/memory.log" >&2
+        input=$(sed -n 's/.*Test unit written to //p' "$folder/memory.log" | tail -n 1)
+        echo "fuzz memory: FAILED; the input: ${input:-none}; replay it with: $fuzzer ${input:-FILE}" >&2
+        exit "$status"
+    fi
 
 _build-test-guests: (_guests "guests" test_guests)
 

@@ -54,7 +54,9 @@ impl Artifacts {
     }
 }
 
-fn target_dir() -> PathBuf {
+/// The folder that everything is built into.
+#[must_use]
+pub fn target_dir() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = package.parent().unwrap_or(package);
     let named = [TARGET_DIR_VARIABLE, "CARGO_TARGET_DIR"].iter().find_map(env::var_os);

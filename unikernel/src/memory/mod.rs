@@ -2,11 +2,22 @@
 //!
 //! Addresses are physical and virtual at once: the boot page tables map all RAM one to one.
 
+pub mod address;
+pub mod address_space;
+pub mod atomic;
+pub mod audit;
+pub mod frame;
 pub(crate) mod guarded_stack;
 pub mod heap;
 pub(crate) mod image;
+pub mod kind;
+pub mod page_size;
+pub mod page_table;
 pub mod ram;
 pub mod range_set;
+#[cfg(not(loom))]
+pub mod simulation;
+pub mod subtree;
 
 pub use guest_interface::layout::PAGE_LEN;
 

@@ -16,6 +16,7 @@ mod console;
 mod diagnosis;
 mod heap;
 mod image;
+mod memory_core;
 mod page_tables;
 mod time;
 
@@ -27,8 +28,15 @@ unikernel::appliance!(run);
 /// A test by name.
 type Test = (&'static str, fn());
 
-const GROUPS: &[&[Test]] =
-    &[heap::TESTS, image::TESTS, page_tables::TESTS, time::TESTS, console::TESTS, diagnosis::TESTS];
+const GROUPS: &[&[Test]] = &[
+    heap::TESTS,
+    image::TESTS,
+    memory_core::TESTS,
+    page_tables::TESTS,
+    time::TESTS,
+    console::TESTS,
+    diagnosis::TESTS,
+];
 
 fn run(arguments: &[String]) -> ApplicationStatus {
     let tests = || GROUPS.iter().copied().flatten();

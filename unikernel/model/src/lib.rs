@@ -1,0 +1,30 @@
+//! The memory core run against plain maps.
+//!
+//! A [`Sequence`] of operations, decoded from any bytes, runs on a simulated machine and on an oracle that knows what
+//! must come of each: maps of pages, with neither entries nor walks. After each step both must agree, on the result down to
+//! the values in an error, on every leaf, and on where each frame is. What the core does in one store the oracle does page
+//! by page, so that the two share no idea that could be wrong in both.
+//!
+//! | file | about |
+//! |---|---|
+//! | `operation`, `place`, `size` | what can be asked for |
+//! | `bytes`, `decode`, `sequence` | that, from bytes |
+//! | `oracle` | what must come of it |
+//! | `world` | both, side by side |
+//!
+//! The proptest in `tests`, and the fuzzer behind the feature `libfuzzer`, make the bytes.
+
+mod bytes;
+mod decode;
+mod operation;
+mod oracle;
+mod place;
+mod sequence;
+mod size;
+mod world;
+
+pub use operation::{Action, Change, Form, Operation, Release, Step, Supply};
+pub use place::{Length, Part, Place};
+pub use sequence::{Machine, OPERATION_LEN_BYTES, Sequence};
+pub use size::Size;
+pub use world::{Outcome, World};

@@ -1,0 +1,30 @@
+//! Looking at live page tables as the hardware does: from the root, by entry bits alone, with no help from types.
+//!
+//! [`audit`] holds what it finds against the notes about frames; [`Dump`] prints it. Both want the other CPUs parked, and no
+//! operation under way on this one: else they tell of what was never so. They use no memory but the frames' marks.
+
+mod dump;
+mod frames;
+mod report;
+mod tables;
+mod violation;
+mod walk;
+
+pub use dump::Dump;
+pub use report::{AuditReport, FrameCounts, TableCounts, VIOLATIONS_LISTED};
+pub use violation::Violation;
+
+use super::page_table::Machine;
+
+/// Checks all that must hold between the tables of the machine's address space and its frames. One audit at a time.
+#[must_use]
+pub fn audit<M: Machine>(machine: M) -> AuditReport {
+    let mut report = AuditReport::new(machine.space().outstanding());
+    tables::check(&machine, &mut report);
+    frames::check(&machine, &mut report);
+    report
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -1,0 +1,59 @@
+//! Physical frames: the allocator, and frames as values that own their memory.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `owned`, `run`, `batch` | frames as values: one, several side by side, any number |
+//! | `source` | the handle by which a frame finds its allocator |
+//! | `allocator`, `registration`, `statistics` | the allocator of a machine |
+//! | `pool`, `cpu_frames` | the CPUs' caches in front of the bitmap; safe against interruption by handlers |
+//! | `bitmap`, `search`, `hints`, `area` | which frames are free, shared by all CPUs without a lock |
+//! | `arrays`, `state` | the memory of all that, and the note about the use of each frame |
+//!
+//! The design is that of LLFree (Wrenger and others, USENIX ATC 2023), with its trees reduced to hint bits and a cache
+//! of frames for each CPU.
+
+mod allocator;
+mod area;
+mod arrays;
+mod batch;
+mod bitmap;
+mod cpu_frames;
+mod hints;
+mod out_of_frames;
+mod owned;
+mod pool;
+mod registration;
+mod run;
+mod search;
+mod source;
+mod state;
+mod statistics;
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod owned_tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod random_tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+pub(crate) mod test_machine;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+
+pub use allocator::FrameAllocator;
+pub use arrays::{FrameArrayLengths, FrameArrays, FrameArraysError};
+pub use batch::FrameBatch;
+pub use cpu_frames::CpuFrames;
+pub use out_of_frames::OutOfFrames;
+pub use owned::Frame;
+pub use pool::CACHED_MAX;
+pub use registration::RegisterError;
+pub use run::FrameRun;
+pub use source::FrameSource;
+pub use state::FrameState;
+pub use statistics::FrameStatistics;

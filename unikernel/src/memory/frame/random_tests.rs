@@ -1,0 +1,282 @@
+//! Random requests against a set of frame numbers, and two threads against each other.
+
+use super::test_machine::{TestArrays, TestCpu};
+use super::*;
+use crate::memory::atomic::{AtomicU8, Ordering};
+use crate::memory::page_size::{PageSize, Size2MiB, Size4KiB};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use proptest::prelude::*;
+
+extern crate std;
+
+const CASES: u32 = if cfg!(miri) { 1 } else { 300 };
+const STEPS: usize = if cfg!(miri) { 8 } else { 120 };
+
+/// Frames of the test machine; the last area is cut, and a hole of 600 frames begins at 1000.
+const FRAMES: u64 = 7 * 512 + 100;
+const HOLE: core::ops::Range<u64> = 1000..1600;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Small,
+    Large,
+    Run(u64),
+    Batch(u64),
+    LargeBatch(u64),
+    Drop(usize),
+    Split(usize, u64),
+    Join(usize, usize),
+    Refill(usize, u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+    let count = || prop_oneof![1..8_u64, 1..70_u64, 1..1200_u64];
+    let step = prop_oneof![
+        6 => Just(Step::Small),
+        2 => Just(Step::Large),
+        3 => count().prop_map(Step::Run),
+        3 => count().prop_map(Step::Batch),
+        1 => (0..3_u64).prop_map(Step::LargeBatch),
+        8 => any::<usize>().prop_map(Step::Drop),
+        3 => (any::<usize>(), count()).prop_map(|(index, count)| Step::Split(index, count)),
+        2 => (any::<usize>(), any::<usize>()).prop_map(|(one, other)| Step::Join(one, other)),
+        2 => (any::<usize>(), count()).prop_map(|(index, count)| Step::Refill(index, count)),
+    ];
+    proptest::collection::vec((0..2_usize, step), 1..STEPS)
+}
+
+/// Something that a test holds.
+enum Held<'a> {
+    Small(Frame<Size4KiB, TestCpu<'a>>),
+    Large(Frame<Size2MiB, TestCpu<'a>>),
+    Run(FrameRun<Size4KiB, TestCpu<'a>>),
+    Batch(FrameBatch<Size4KiB, TestCpu<'a>>),
+}
+
+struct Model<'a> {
+    frames: &'a FrameAllocator<'a>,
+    taken: BTreeSet<u64>,
+    held: Vec<Held<'a>>,
+}
+
+impl<'a> Model<'a> {
+    fn take(&mut self, first: u64, count: u64) {
+        for frame in first..first + count {
+            assert!(frame != 0 && frame < FRAMES && !HOLE.contains(&frame), "{frame} is no RAM to hand out");
+            assert!(self.taken.insert(frame), "{frame} was handed out twice");
+        }
+        assert!(self.frames.is_allocated(first) && self.frames.is_allocated(first + count - 1));
+    }
+
+    fn give_back(&mut self, first: u64, count: u64) {
+        assert!((first..first + count).all(|frame| self.taken.remove(&frame)));
+    }
+
+    /// A request for frames anywhere may fail only if there are fewer outside of the other CPU's cache.
+    fn may_fail(&self, cpu: TestCpu<'_>, error: &OutOfFrames) {
+        let other = &self.frames.pool.cpus[1 - cpu.cpu];
+        let unreachable = other.small().len() as u64 + other.areas().len() as u64 * Size2MiB::FRAMES;
+        assert!(error.free_frames - unreachable < error.count, "{error:?}, {unreachable} with the other CPU");
+    }
+
+    fn hold(&mut self, held: Held<'a>) {
+        match &held {
+            Held::Small(frame) => self.take(frame.start().frame_number(), 1),
+            Held::Large(frame) => self.take(frame.start().frame_number(), 512),
+            Held::Run(run) => self.take(run.start().frame_number(), run.count()),
+            Held::Batch(_) => unreachable!("a batch is held run by run"),
+        }
+        self.held.push(held);
+    }
+
+    /// Notes the frames of a batch by taking it apart and putting it together again.
+    fn hold_batch<S: PageSize>(
+        &mut self,
+        mut batch: FrameBatch<S, TestCpu<'a>>,
+        most: u64,
+    ) -> FrameBatch<S, TestCpu<'a>> {
+        let mut again = FrameBatch::new(batch.machine());
+        let count = batch.count();
+        while let Some(run) = batch.pop_run(most) {
+            self.take(run.start().frame_number(), run.count() * S::FRAMES);
+            again.push(run);
+        }
+        assert_eq!((batch.count(), again.count()), (0, count));
+        again
+    }
+
+    fn discard(&mut self, held: Held<'a>) {
+        match held {
+            Held::Small(frame) => self.give_back(frame.start().frame_number(), 1),
+            Held::Large(frame) => self.give_back(frame.start().frame_number(), 512),
+            Held::Run(run) => self.give_back(run.start().frame_number(), run.count()),
+            Held::Batch(mut batch) => {
+                while let Some(run) = batch.pop_run(100) {
+                    self.give_back(run.start().frame_number(), run.count());
+                }
+            }
+        }
+    }
+
+    fn pick(&mut self, index: usize) -> Option<Held<'a>> {
+        let len = self.held.len();
+        (len > 0).then(|| self.held.swap_remove(index % len))
+    }
+
+    fn step(&mut self, cpu: TestCpu<'a>, step: &Step) {
+        match *step {
+            Step::Small => match Frame::allocate(cpu) {
+                Ok(frame) => self.hold(Held::Small(frame)),
+                Err(error) => self.may_fail(cpu, &error),
+            },
+            Step::Large => {
+                if let Ok(frame) = Frame::allocate(cpu) {
+                    self.hold(Held::Large(frame));
+                }
+            }
+            Step::Run(count) => {
+                if let Ok(run) = FrameRun::allocate(cpu, count) {
+                    assert_eq!(run.count(), count);
+                    self.hold(Held::Run(run));
+                }
+            }
+            Step::Batch(count) => match FrameBatch::allocate(cpu, count) {
+                Ok(batch) => {
+                    assert_eq!(batch.count(), count);
+                    let batch = self.hold_batch(batch, count / 2 + 1);
+                    self.held.push(Held::Batch(batch));
+                }
+                Err(error) => self.may_fail(cpu, &error),
+            },
+            Step::LargeBatch(count) => {
+                if let Ok(batch) = FrameBatch::<Size2MiB, _>::allocate(cpu, count) {
+                    let mut batch = self.hold_batch(batch, 1);
+                    while let Some(run) = batch.pop_run(1) {
+                        self.held.push(Held::Large(run.split_first().0));
+                    }
+                }
+            }
+            Step::Drop(index) => {
+                if let Some(held) = self.pick(index) {
+                    self.discard(held);
+                }
+            }
+            Step::Split(index, count) => match self.pick(index) {
+                Some(Held::Large(frame)) => self.held.push(Held::Run(frame.split())),
+                Some(Held::Run(run)) => match run.split_at(count) {
+                    Ok((low, high)) => self.held.extend([Held::Run(low), Held::Run(high)]),
+                    Err(run) => self.held.push(Held::Run(run)),
+                },
+                Some(held) => self.held.push(held),
+                None => (),
+            },
+            Step::Join(one, other) => match (self.pick(one), self.pick(other)) {
+                (Some(Held::Run(low)), Some(Held::Run(high))) => match low.join(high) {
+                    Ok(run) => match run.merge::<Size2MiB>() {
+                        Ok(frame) => self.held.push(Held::Large(frame)),
+                        Err(run) => self.held.push(Held::Run(run)),
+                    },
+                    Err((low, high)) => self.held.extend([Held::Run(low), Held::Run(high)]),
+                },
+                (one, other) => self.held.extend(one.into_iter().chain(other)),
+            },
+            Step::Refill(index, count) => match self.pick(index) {
+                Some(Held::Batch(mut batch)) => {
+                    if let Ok(run) = FrameRun::allocate(cpu, count) {
+                        self.take(run.start().frame_number(), count);
+                        batch.push(run);
+                    }
+                    if let Some(run) = batch.pop_run(count) {
+                        self.held.push(Held::Run(run));
+                    }
+                    self.held.push(Held::Batch(batch));
+                }
+                held => self.held.extend(held),
+            },
+        }
+        assert_eq!(self.frames.statistics().free + self.taken.len() as u64, self.frames.statistics().total);
+    }
+}
+
+proptest! {
+    // Miri has no files for the failures of earlier runs.
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn frames_are_held_once_and_all_come_back(steps in steps()) {
+        let arrays = TestArrays::new(FRAMES as usize, 2);
+        let frames = FrameAllocator::new(arrays.arrays()).unwrap();
+        for range in [0..HOLE.start, HOLE.end..FRAMES] {
+            // SAFETY: the memory of these frames does not exist.
+            unsafe { frames.add(range.start, range.end - range.start) }.unwrap();
+        }
+        let before = frames.statistics();
+        let mut model = Model { frames: &frames, taken: BTreeSet::new(), held: Vec::new() };
+        for (cpu, step) in &steps {
+            model.step(frames.on_cpu(*cpu), step);
+        }
+        while let Some(held) = model.pick(0) {
+            model.discard(held);
+        }
+        frames.pool.drain(0);
+        frames.pool.drain(1);
+        prop_assert_eq!(frames.statistics(), before);
+        frames.assert_consistent();
+    }
+}
+
+#[test]
+fn two_threads_never_hold_the_same_frame() {
+    // Miri is ten thousand times slower than the processor.
+    let (areas, size_max) = if cfg!(miri) { (2, 70) } else { (6, 700) };
+    let arrays = TestArrays::new(areas * 512, 2);
+    let frames = arrays.allocator();
+    let before = frames.statistics();
+    let rounds = if cfg!(miri) { 12 } else { 30_000 };
+    std::thread::scope(|scope| {
+        for cpu in 0..2 {
+            let cpu = frames.on_cpu(cpu);
+            scope.spawn(move || {
+                let mut state = 0x9e37_79b9_7f4a_7c15_u64 + cpu.cpu as u64;
+                let mut held: Vec<FrameRun<Size4KiB, _>> = Vec::new();
+                let mark = |run: &FrameRun<Size4KiB, TestCpu<'_>>, from: u8, to: u8| {
+                    let first = run.start().frame_number();
+                    for frame in first..first + run.count() {
+                        let mark: &AtomicU8 = cpu.frames.mark(frame);
+                        assert_eq!(mark.swap(to, Ordering::Relaxed), from, "frame {frame}");
+                    }
+                };
+                for _ in 0..rounds {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let (choice, size) = (
+                        state >> 33,
+                        [1, 1, 1, 3, 20, 100, 512, 700][(state >> 60) as usize % 8].min(size_max),
+                    );
+                    if choice % 100 < 50 {
+                        if let Ok(run) = FrameRun::allocate(cpu, size) {
+                            mark(&run, 0, 1);
+                            held.push(run);
+                        }
+                    } else if choice % 100 < 55 {
+                        let mut batch =
+                            FrameBatch::allocate(cpu, size).unwrap_or_else(|_| FrameBatch::new(cpu));
+                        while let Some(run) = batch.pop_run(u64::MAX) {
+                            mark(&run, 0, 1);
+                            held.push(run);
+                        }
+                    } else if !held.is_empty() {
+                        let run = held.swap_remove(choice as usize / 100 % held.len());
+                        mark(&run, 1, 0);
+                    }
+                }
+                held.iter().for_each(|run| mark(run, 1, 0));
+                drop(held);
+                cpu.frames.pool.drain(cpu.cpu);
+            });
+        }
+    });
+    assert_eq!(frames.statistics(), before);
+    frames.assert_consistent();
+}

@@ -1,0 +1,199 @@
+//! The owned right to change one range of one subtree.
+//!
+//! What only adds or reads works on a borrowed range. What takes something away takes the range, too, and gives it back
+//! after the flush; so nobody can use addresses that another CPU may translate still.
+
+use super::cursor::Cursor;
+use super::error::{Error, Rejected};
+use super::flush::Detached;
+use super::level::LeafSize;
+use super::machine::Machine;
+use super::map;
+use super::ownership::{Backing, Ownership};
+use super::query::{self, Leaves, Mapping};
+use super::resize::Compound;
+use super::span::{Span, VirtRange};
+use crate::memory::PAGE_LEN;
+use crate::memory::address::VirtAddr;
+use core::marker::PhantomData;
+
+/// A range of whole pages in the subtree of kind `O`, and the right to change what is mapped there. Never cloned.
+#[must_use = "the addresses are lost if the range is dropped: give it back to its subtree"]
+pub struct VaRange<O: Ownership, M: Machine> {
+    machine: M,
+    span: Span,
+    kind: PhantomData<O>,
+}
+
+/// A range in up to three pieces.
+pub struct Carved<O: Ownership, M: Machine> {
+    /// What lies below the middle.
+    pub below: Option<VaRange<O, M>>,
+    /// What was asked for.
+    pub middle: VaRange<O, M>,
+    /// What lies above the middle.
+    pub above: Option<VaRange<O, M>>,
+}
+
+impl<O: Ownership, M: Machine> VaRange<O, M> {
+    /// For the address allocator and for what gives a range back.
+    pub(crate) const fn new(machine: M, span: Span) -> Self {
+        Self { machine, span, kind: PhantomData }
+    }
+
+    pub(crate) const fn span(&self) -> Span {
+        self.span
+    }
+
+    pub(crate) const fn machine(&self) -> M {
+        self.machine
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub const fn range(&self) -> VirtRange {
+        self.span.range()
+    }
+
+    /// Maps all of `backing` from `at` on, by leaves of size `S`.
+    ///
+    /// # Errors
+    /// The backing, with [`Error::AlreadyMapped`], [`Error::OutOfFrames`] for the tables, [`Error::UnsupportedSize`], or what
+    /// is wrong with the range.
+    #[inline]
+    pub fn map<S: LeafSize, B: Backing<O, S, M>>(
+        &mut self,
+        at: VirtAddr,
+        backing: B,
+        attributes: O::Attributes,
+    ) -> Result<(), Rejected<B>> {
+        map::map::<O, S, M, B>(&self.machine, self.span, at, backing, attributes)
+    }
+
+    /// The leaf that translates `address`; none if that is not in the range.
+    #[must_use]
+    #[inline(always)]
+    pub fn query(&self, address: VirtAddr) -> Option<Mapping<O>> {
+        let page = self.span.page_inside(address.page())?;
+        query::leaf_at::<O, M>(&self.machine, page.start).map(|found| found.mapping())
+    }
+
+    /// All leaves of the range, in ascending order.
+    #[must_use]
+    pub fn leaves(&self) -> Leaves<'_, O, M> {
+        Leaves::new(&self.machine, self.span)
+    }
+
+    /// Takes all leaves out and keeps the tables, for mappings to come.
+    ///
+    /// # Errors
+    /// The range, with [`Error::CutsLeaf`].
+    #[inline(never)]
+    pub fn unmap(self) -> Result<Detached<O, M>, Rejected<Self>> {
+        self.with(|cursor, range| cursor.unmap(range))
+    }
+
+    /// Takes everything out, whole tables by one store each.
+    ///
+    /// # Errors
+    /// The range, with [`Error::CutsLeaf`].
+    #[inline(never)]
+    pub fn detach(self) -> Result<Detached<O, M>, Rejected<Self>> {
+        self.with(|cursor, range| cursor.detach(range))
+    }
+
+    /// Takes the tables out that hold nothing, and translate no address outside of the range.
+    #[inline(never)]
+    pub fn trim(self) -> Detached<O, M> {
+        let mut cursor = self.cursor();
+        cursor.trim();
+        cursor.finish()
+    }
+
+    /// Gives all leaves other attributes.
+    ///
+    /// # Errors
+    /// The range, with [`Error::CutsLeaf`].
+    #[inline(never)]
+    pub fn protect(self, attributes: O::Attributes) -> Result<Detached<O, M>, Rejected<Self>> {
+        self.with(|cursor, range| cursor.protect(range, attributes))
+    }
+
+    /// Makes 512 leaves of the one of size `S` at `at`.
+    ///
+    /// # Errors
+    /// The range, with [`Error::NoLeaf`], [`Error::OutOfFrames`], or what is wrong with `at`.
+    #[inline(never)]
+    pub fn split<S: Compound>(self, at: VirtAddr) -> Result<Detached<O, M>, Rejected<Self>> {
+        self.with(|cursor, _| cursor.split::<S>(at))
+    }
+
+    /// Makes one leaf of size `S` of the 512 at `at`.
+    ///
+    /// # Errors
+    /// The range, with [`Error::Incomplete`], [`Error::NotContiguous`], [`Error::Unequal`], [`Error::UnsupportedSize`], or
+    /// what is wrong with `at`.
+    #[inline(never)]
+    pub fn promote<S: Compound>(self, at: VirtAddr) -> Result<Detached<O, M>, Rejected<Self>> {
+        self.with(|cursor, _| cursor.promote::<S>(at))
+    }
+
+    /// For several changes under one flush.
+    pub fn cursor(self) -> Cursor<O, M> {
+        Cursor::new(self)
+    }
+
+    /// One change. If it is refused, nothing was changed, and the range comes back.
+    fn with(
+        self,
+        change: impl FnOnce(&mut Cursor<O, M>, VirtRange) -> Result<(), Error>,
+    ) -> Result<Detached<O, M>, Rejected<Self>> {
+        let (machine, span) = (self.machine, self.span);
+        let mut cursor = self.cursor();
+        match change(&mut cursor, span.range()) {
+            Ok(()) => Ok(cursor.finish()),
+            Err(error) => Err(Rejected::new(error, Self::new(machine, span))),
+        }
+    }
+
+    /// Takes `middle` out of the range.
+    ///
+    /// # Errors
+    /// The range, with what is wrong with `middle`.
+    pub fn carve(self, middle: VirtRange) -> Result<Carved<O, M>, Rejected<Self>> {
+        let span = match Span::check(middle, PAGE_LEN) {
+            Ok(span) if self.span.contains(span) => span,
+            Ok(_) => {
+                let error = Error::OutsideRange { range: middle, owned: self.range() };
+                return Err(Rejected::new(error, self));
+            }
+            Err(error) => return Err(Rejected::new(error, self)),
+        };
+        let piece = |start, end| (start < end).then(|| Self::new(self.machine, Span { start, end }));
+        Ok(Carved {
+            below: piece(self.span.start, span.start),
+            middle: Self::new(self.machine, span),
+            above: piece(span.end, self.span.end),
+        })
+    }
+
+    /// Joins two neighbours, in any order.
+    ///
+    /// # Errors
+    /// Both, with [`Error::NotAdjacent`], also if they belong to two machines.
+    pub fn join(self, other: Self) -> Result<Self, Rejected<(Self, Self)>> {
+        let same = core::ptr::eq(self.machine.space(), other.machine.space());
+        let [first, second] = [self.span, other.span];
+        if same && (first.end == second.start || second.end == first.start) {
+            return Ok(Self::new(self.machine, first.hull(second)));
+        }
+        let error = Error::NotAdjacent { first: first.range(), second: second.range() };
+        Err(Rejected::new(error, (self, other)))
+    }
+}
+
+impl<O: Ownership, M: Machine> core::fmt::Debug for VaRange<O, M> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "VaRange<{}>({})", O::KIND, self.range())
+    }
+}

@@ -1,0 +1,17 @@
+//! A window is not mapped among devices.
+
+use unikernel::memory::address::VirtAddr;
+use unikernel::memory::page_size::Size4KiB;
+use unikernel::memory::page_table::attributes::MmioAttributes;
+use unikernel::memory::page_table::{KvaRun, Machine, Mmio, VaRange};
+
+fn map<M: Machine>(
+    range: &mut VaRange<Mmio, M>,
+    at: VirtAddr,
+    what: KvaRun<Size4KiB>,
+    attributes: MmioAttributes,
+) {
+    let _ = range.map::<Size4KiB, _>(at, what, attributes);
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! A table of heap does not go below a table of devices.
+
+use unikernel::memory::page_table::level::{L1, L2};
+use unikernel::memory::page_table::{Machine, Mmio, Node, Tracked};
+
+fn put<M: Machine>(parent: &mut Node<Mmio, L2, M>, child: Node<Tracked, L1, M>) {
+    let _ = parent.set_child(0, child);
+}
+
+fn main() {}
