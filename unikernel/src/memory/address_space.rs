@@ -85,6 +85,7 @@ pub fn kind_of_slot(slot: usize) -> Option<Kind> {
 /// The root table, and the free addresses of each kind.
 pub struct AddressSpace {
     root: PhysAddr,
+    id: SpaceId,
     tracked: Subtree<Tracked>,
     mmio: Subtree<Mmio>,
     kva: Subtree<Kva>,
@@ -95,6 +96,19 @@ pub struct AddressSpace {
 #[derive(Debug)]
 pub struct Inactive {
     root: PhysAddr,
+    id: SpaceId,
+}
+
+/// Tells address spaces apart, also those of machines with the same layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpaceId(u64);
+
+impl SpaceId {
+    fn next() -> Self {
+        // Not the model checker's: nothing is ordered by it.
+        static NEXT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed))
+    }
 }
 
 impl AddressSpace {
@@ -113,14 +127,16 @@ impl AddressSpace {
         for cell in unsafe { memory.table(root) } {
             cell.store(0, Ordering::Relaxed);
         }
+        let id = SpaceId::next();
         let space = Self {
             root,
+            id,
             tracked: Subtree::new(),
             mmio: Subtree::new(),
             kva: Subtree::new(),
             detached: AtomicUsize::new(0),
         };
-        Ok((space, Inactive { root }))
+        Ok((space, Inactive { root, id }))
     }
 
     fn any_frame<T: TableMemory>(memory: T) -> Result<PhysAddr, OutOfFrames> {
@@ -142,6 +158,11 @@ impl AddressSpace {
     #[inline]
     pub const fn root(&self) -> PhysAddr {
         self.root
+    }
+
+    #[inline]
+    pub(crate) const fn id(&self) -> SpaceId {
+        self.id
     }
 
     /// The subtree of kind `O`.
@@ -169,8 +190,8 @@ impl AddressSpace {
 }
 
 impl Inactive {
-    pub(crate) const fn root(&self) -> PhysAddr {
-        self.root
+    pub(crate) const fn id(&self) -> SpaceId {
+        self.id
     }
 
     /// Gives the right up: the root may be loaded into CR3 from now on.

@@ -32,7 +32,7 @@ pub struct SimulatedRam {
     words: Vec<AtomicU64>,
     marks: Vec<AtomicU8>,
     cpus: Vec<CpuFrames>,
-    cells: Vec<AtomicU64>,
+    cells: Vec<[AtomicU64; ENTRIES]>,
 }
 
 impl SimulatedRam {
@@ -52,7 +52,9 @@ impl SimulatedRam {
             words: fill(lengths.frames),
             marks: fill(lengths.frames),
             cpus: fill(lengths.cpus),
-            cells: fill(with_memory * ENTRIES),
+            cells: core::iter::repeat_with(|| [const { AtomicU64::new(0) }; ENTRIES])
+                .take(with_memory)
+                .collect(),
         }
     }
 
@@ -73,7 +75,7 @@ impl SimulatedRam {
 
     /// The memory, as cells of page tables.
     #[must_use]
-    pub fn cells(&self) -> &[AtomicU64] {
+    pub fn cells(&self) -> &[[AtomicU64; ENTRIES]] {
         &self.cells
     }
 }
@@ -107,7 +109,7 @@ impl core::error::Error for SimulationError {}
 /// A machine with an address space of its own.
 pub struct Simulation<'a> {
     frames: FrameAllocator<'a>,
-    cells: &'a [AtomicU64],
+    cells: &'a [[AtomicU64; ENTRIES]],
     paging: Paging,
     space: Once<AddressSpace>,
     taken: [AtomicBool; CPUS_MAX],
@@ -131,7 +133,7 @@ impl<'a> Simulation<'a> {
     /// [`SimulationError`].
     pub fn new(
         arrays: FrameArrays<'a>,
-        cells: &'a [AtomicU64],
+        cells: &'a [[AtomicU64; ENTRIES]],
         paging: Paging,
         ram: &[core::ops::Range<u64>],
     ) -> Result<Self, SimulationError> {
@@ -194,11 +196,9 @@ unsafe impl TableMemory for SimulatedCpu<'_> {
 
     #[inline]
     unsafe fn table(&self, frame: PhysAddr) -> &[AtomicU64; ENTRIES] {
-        let start = frame.frame_number() as usize * ENTRIES;
-        match self.machine.cells.get(start..).and_then(|cells| cells.first_chunk()) {
-            Some(table) => table,
-            None => unreachable!("frame {frame} of the simulated machine has no memory"),
-        }
+        let number = frame.frame_number() as usize;
+        assert!(number < self.machine.cells.len(), "frame {frame} of the simulated machine has no memory");
+        &self.machine.cells[number]
     }
 
     #[inline]

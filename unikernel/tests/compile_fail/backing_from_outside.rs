@@ -11,6 +11,10 @@ impl<M: FrameSource> Backing<Tracked, Size4KiB, M> for Longer<M> {
         1
     }
 
+    fn is_of(&self, _: &M) -> bool {
+        true
+    }
+
     fn take(self, _: u64) -> (FrameRun<Size4KiB, M>, Option<Self>) {
         (self.0, None)
     }

@@ -7,6 +7,7 @@ use crate::oracle::Block;
 use crate::size::Size;
 use unikernel::memory::address_space::NULL_GUARD_BYTES;
 use unikernel::memory::page_table::{Carved, Kva, Mmio, Tracked, VaRange};
+use unikernel::memory::simulation::NoTlb;
 use unikernel::memory::subtree::Subtree;
 
 impl<'a> World<'a> {
@@ -26,6 +27,11 @@ impl<'a> World<'a> {
         if !self.leaked {
             assert_eq!(self.oracle.retired, 0, "replaced tables that are left");
             assert_eq!(self.oracle.outstanding, 0, "flushes that are outstanding");
+            // What no range covers, for it also translates the null guard.
+            trim_free::<Tracked>(self.ground.cpu);
+            trim_free::<Mmio>(self.ground.cpu);
+            trim_free::<Kva>(self.ground.cpu);
+            assert_eq!(self.ground.free(), self.oracle.free_at_boot, "tables are left");
         }
     }
 
@@ -130,4 +136,10 @@ impl<'a> World<'a> {
             assert!(tree.leaves.is_empty() && tree.dead.is_empty(), "{:?} is left", tree.leaves);
         }
     }
+}
+
+/// Trims all free addresses of a kind.
+fn trim_free<O: Modelled>(cpu: Cpu<'_>) {
+    let trimmed = Subtree::<O>::trim(cpu, &NoTlb::default());
+    assert!(trimmed.is_ok(), "{trimmed:?}");
 }

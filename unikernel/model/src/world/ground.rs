@@ -37,8 +37,8 @@ pub(super) fn with_ground<R>(machine: Machine, test: impl FnOnce(Ground<'_>) -> 
     let arrays = SimulatedRam::new(frames, 0, 1);
     // Memory for every frame, since any may become a table. The host gives pages of zeros at the first touch, so that what
     // is never one costs nothing.
-    let cells = Box::<[AtomicU64]>::new_zeroed_slice(frames * ENTRIES);
-    // SAFETY: an atomic of all zeros is one.
+    let cells = Box::<[[AtomicU64; ENTRIES]]>::new_zeroed_slice(frames);
+    // SAFETY: an array of atomics of all zeros is one.
     let cells = unsafe { cells.assume_init() };
     let paging = if machine.pvm { PVM } else { RING_0 };
     let simulation = match Simulation::new(arrays.arrays(), &cells, paging, &ram) {

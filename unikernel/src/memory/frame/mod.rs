@@ -55,5 +55,6 @@ pub use pool::CACHED_MAX;
 pub use registration::RegisterError;
 pub use run::FrameRun;
 pub use source::FrameSource;
+pub(crate) use source::same_allocator;
 pub use state::FrameState;
 pub use statistics::FrameStatistics;

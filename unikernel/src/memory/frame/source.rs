@@ -19,6 +19,7 @@ pub unsafe trait FrameSource: Copy {
 }
 
 /// Whether both handles lead to the same allocator.
-pub(super) fn same_allocator<M: FrameSource>(one: &M, other: &M) -> bool {
+#[inline]
+pub(crate) fn same_allocator<M: FrameSource>(one: &M, other: &M) -> bool {
     core::ptr::addr_eq(one.frames(), other.frames())
 }

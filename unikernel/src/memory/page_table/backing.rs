@@ -2,7 +2,7 @@
 
 use super::level::LeafSize;
 use super::ownership::{Backing, Tracked, sealed};
-use crate::memory::frame::{Frame, FrameBatch, FrameRun, FrameSource};
+use crate::memory::frame::{Frame, FrameBatch, FrameRun, FrameSource, same_allocator};
 
 impl<S: LeafSize, M: FrameSource> sealed::Backing for Frame<S, M> {}
 impl<S: LeafSize, M: FrameSource> sealed::Backing for FrameRun<S, M> {}
@@ -12,6 +12,11 @@ impl<S: LeafSize, M: FrameSource> Backing<Tracked, S, M> for Frame<S, M> {
     #[inline]
     fn count(&self) -> u64 {
         1
+    }
+
+    #[inline]
+    fn is_of(&self, machine: &M) -> bool {
+        same_allocator(&self.machine(), machine)
     }
 
     #[inline]
@@ -27,6 +32,11 @@ impl<S: LeafSize, M: FrameSource> Backing<Tracked, S, M> for FrameRun<S, M> {
     }
 
     #[inline]
+    fn is_of(&self, machine: &M) -> bool {
+        same_allocator(&self.machine(), machine)
+    }
+
+    #[inline]
     fn take(self, max: u64) -> (Self, Option<Self>) {
         match self.split_at(max) {
             Ok((first, rest)) => (first, Some(rest)),
@@ -39,6 +49,11 @@ impl<S: LeafSize, M: FrameSource> Backing<Tracked, S, M> for FrameBatch<S, M> {
     #[inline]
     fn count(&self) -> u64 {
         Self::count(self)
+    }
+
+    #[inline]
+    fn is_of(&self, machine: &M) -> bool {
+        same_allocator(&self.machine(), machine)
     }
 
     #[inline]

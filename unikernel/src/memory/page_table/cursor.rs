@@ -6,7 +6,7 @@ use super::flush::Detached;
 use super::level::{L1, L2, LeafSize, Level};
 use super::machine::Machine;
 use super::node_ref::NodeRef;
-use super::ownership::{Backing, Ownership};
+use super::ownership::{Backing, Leaf, Ownership};
 use super::pending::Pending;
 use super::query::Mapping;
 use super::resize::{self, Compound};
@@ -105,6 +105,7 @@ impl<O: Ownership, M: Machine> Cursor<O, M> {
         let owned = self.range.span();
         let page = if self.pending.is_empty() { owned.page_inside(at) } else { None };
         if let Some(page) = page
+            && Leaf::is_of(&leaf, &self.machine)
             && let Some(node) = self.near.last_table::<O, M>(&self.machine, page.start)
         {
             return map::map_in_table(node, owned, page, leaf, attributes);

@@ -68,6 +68,11 @@ pub enum Error {
         /// The other.
         second: VirtRange,
     },
+    /// The frames belong to another machine than the range.
+    ForeignFrames {
+        /// What was asked for.
+        range: VirtRange,
+    },
     /// Something is mapped there already.
     AlreadyMapped {
         /// What was asked for.
@@ -215,6 +220,9 @@ impl fmt::Display for Error {
             ),
             Self::NotAdjacent { first, second } => {
                 write!(formatter, "{first} and {second} are not neighbours")
+            }
+            Self::ForeignFrames { range } => {
+                write!(formatter, "{range} can't be mapped to frames of another machine")
             }
             Self::AlreadyMapped { range, at } => write!(formatter, "{range} can't be mapped: {at} is mapped"),
             Self::TableKept { range, at } => {

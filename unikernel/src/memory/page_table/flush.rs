@@ -9,7 +9,7 @@ use super::release;
 use super::span::{Span, VirtRange, canonical};
 use super::va_range::VaRange;
 use super::{Machine, Ownership, Tracked};
-use crate::memory::address::{PhysAddr, VirtAddr};
+use crate::memory::address::VirtAddr;
 use crate::memory::address_space::Inactive;
 use core::marker::PhantomData;
 
@@ -86,14 +86,21 @@ impl FlushRequest {
     }
 }
 
-/// Something that awaits a flush.
-pub trait Obligation: Sized {
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Something that awaits a flush: a [`Detached`], or a pair of such.
+pub trait Obligation: sealed::Sealed + Sized {
     /// Says what must be flushed.
     fn ask(&self, request: &mut FlushRequest);
 
-    /// Whether all of it belongs to the address space with this root.
-    fn is_of(&self, root: PhysAddr) -> bool;
+    /// Whether all of it belongs to the address space that the right is over.
+    fn is_under(&self, right: &Inactive) -> bool;
 }
+
+impl<O: Ownership, M: Machine> sealed::Sealed for Detached<O, M> {}
+impl<A: Obligation, B: Obligation> sealed::Sealed for (A, B) {}
 
 impl<O: Ownership, M: Machine> Obligation for Detached<O, M> {
     fn ask(&self, request: &mut FlushRequest) {
@@ -102,8 +109,8 @@ impl<O: Ownership, M: Machine> Obligation for Detached<O, M> {
         }
     }
 
-    fn is_of(&self, root: PhysAddr) -> bool {
-        self.machine.space().root() == root
+    fn is_under(&self, right: &Inactive) -> bool {
+        self.machine.space().id() == right.id()
     }
 }
 
@@ -113,8 +120,8 @@ impl<A: Obligation, B: Obligation> Obligation for (A, B) {
         self.1.ask(request);
     }
 
-    fn is_of(&self, root: PhysAddr) -> bool {
-        self.0.is_of(root) && self.1.is_of(root)
+    fn is_under(&self, right: &Inactive) -> bool {
+        self.0.is_under(right) && self.1.is_under(right)
     }
 }
 
@@ -134,7 +141,7 @@ impl Inactive {
     /// # Errors
     /// The obligation, if it belongs to another address space.
     pub fn flush<T: Obligation>(&self, obligation: T) -> Result<Flushed<T>, T> {
-        if obligation.is_of(self.root()) { Ok(Flushed(obligation)) } else { Err(obligation) }
+        if obligation.is_under(self) { Ok(Flushed(obligation)) } else { Err(obligation) }
     }
 }
 

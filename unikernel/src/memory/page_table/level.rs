@@ -43,8 +43,11 @@ pub trait LeafLevel: Level + Sized {
     type Parent: Level<Child = Self>;
 }
 
+/// A level that tables below the root have.
+pub trait TableLevel: LeafLevel {}
+
 /// A level with tables below it: all but the last and the root.
-pub trait InnerLevel: LeafLevel {}
+pub trait InnerLevel: TableLevel {}
 
 /// The size of a leaf, with the level that has such leaves.
 pub trait LeafSize: PageSize {
@@ -94,6 +97,8 @@ macro_rules! leaf_level {
         impl LeafLevel for $level {
             type Parent = $parent;
         }
+
+        impl TableLevel for $level {}
     };
 }
 

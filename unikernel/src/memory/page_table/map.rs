@@ -35,6 +35,9 @@ where
         Ok(span) => span,
         Err(error) => return Err(Rejected::new(error, backing)),
     };
+    if !backing.is_of(machine) {
+        return Err(Rejected::new(Error::ForeignFrames { range }, backing));
+    }
     if backing.count() == 1 {
         return map_one::<O, S, M, B>(machine, owned, span, backing, attributes);
     }

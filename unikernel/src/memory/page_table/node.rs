@@ -6,13 +6,13 @@
 use super::attributes::Attributes;
 use super::collector::Collector;
 use super::entry::{Entry, EntryKind};
-use super::level::{ENTRIES, InnerLevel, LeafLevel};
+use super::level::{ENTRIES, InnerLevel, LeafLevel, TableLevel};
 use super::link::{free, prepare, take_frame};
 use super::machine::Machine;
 use super::node_ref::NodeRef;
 use super::ownership::{Leaf, Ownership};
 use crate::memory::address::PhysAddr;
-use crate::memory::frame::{Frame, FrameState};
+use crate::memory::frame::{Frame, FrameState, same_allocator};
 use crate::memory::page_size::Size4KiB;
 use core::marker::PhantomData;
 use core::mem;
@@ -28,7 +28,10 @@ pub struct Node<O: Ownership, L: LeafLevel, M: Machine> {
 impl<O: Ownership, L: LeafLevel, M: Machine> Node<O, L, M> {
     /// An empty table.
     #[must_use]
-    pub fn new(frame: Frame<Size4KiB, M>) -> Self {
+    pub fn new(frame: Frame<Size4KiB, M>) -> Self
+    where
+        L: TableLevel,
+    {
         Self::with_room(frame, 0..0)
     }
 
@@ -49,14 +52,14 @@ impl<O: Ownership, L: LeafLevel, M: Machine> Node<O, L, M> {
     /// Puts a leaf into an absent entry.
     ///
     /// # Errors
-    /// The leaf, if the entry is taken or there is none at `index`.
+    /// The leaf, if the entry is taken, there is none at `index`, or the leaf belongs to another machine.
     pub fn set_leaf(
         &mut self,
         index: usize,
         leaf: O::Leaf<L::Size, M>,
         attributes: O::Attributes,
     ) -> Result<(), O::Leaf<L::Size, M>> {
-        if !self.has_room(index) {
+        if !self.has_room(index) || !leaf.is_of(&self.machine) {
             return Err(leaf);
         }
         let node = self.as_ref();
@@ -68,12 +71,12 @@ impl<O: Ownership, L: LeafLevel, M: Machine> Node<O, L, M> {
     /// Puts a table of the same kind and the next level into an absent entry.
     ///
     /// # Errors
-    /// The table, if the entry is taken or there is none at `index`.
+    /// The table, if the entry is taken, there is none at `index`, or the table belongs to another machine.
     pub fn set_child(&mut self, index: usize, child: Node<O, L::Child, M>) -> Result<(), Node<O, L::Child, M>>
     where
         L: InnerLevel,
     {
-        if !self.has_room(index) {
+        if !self.has_room(index) || !same_allocator(&self.machine, &child.machine) {
             return Err(child);
         }
         let node = self.as_ref();

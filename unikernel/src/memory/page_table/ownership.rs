@@ -6,7 +6,7 @@
 use super::attributes::{Attributes, DataAccess};
 use super::level::LeafSize;
 use crate::memory::address::PhysAddr;
-use crate::memory::frame::{Frame, FrameRun, FrameSource, FrameState};
+use crate::memory::frame::{Frame, FrameRun, FrameSource, FrameState, same_allocator};
 use crate::memory::kind::Kind;
 use crate::memory::page_size::{Divisible, PARTS};
 
@@ -51,6 +51,9 @@ pub enum Tracked {}
 
 /// What a leaf entry holds, as a value.
 pub trait Leaf<M>: Sized {
+    /// Whether what it owns, if anything, belongs to this machine.
+    fn is_of(&self, machine: &M) -> bool;
+
     /// Gives what it owns over to an entry, which has to hold this address.
     fn into_phys(self) -> PhysAddr;
 
@@ -81,6 +84,9 @@ pub trait LeafRun<M>: Sized {
 pub trait Backing<O: Ownership, S: LeafSize, M: FrameSource>: sealed::Backing + Sized {
     /// How many leaves it makes.
     fn count(&self) -> u64;
+
+    /// Whether what it owns, if anything, belongs to this machine.
+    fn is_of(&self, machine: &M) -> bool;
 
     /// Takes out a run of `1..=max` leaves; gives back the rest, if any.
     fn take(self, max: u64) -> (O::Run<S, M>, Option<Self>);
@@ -131,6 +137,11 @@ fn note<S: LeafSize, M: FrameSource>(machine: &M, start: PhysAddr, count: u64, s
 }
 
 impl<S: LeafSize, M: FrameSource> Leaf<M> for Frame<S, M> {
+    #[inline]
+    fn is_of(&self, machine: &M) -> bool {
+        same_allocator(&self.machine(), machine)
+    }
+
     #[inline]
     fn into_phys(self) -> PhysAddr {
         note::<S, M>(&self.machine(), self.start(), 1, leaf_state::<S>());

@@ -13,7 +13,6 @@ use core::fmt;
 use core::marker::PhantomData;
 
 /// One leaf, as it is mapped.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mapping<O: Ownership> {
     /// The addresses it translates: as many bytes as its size.
     pub range: VirtRange,
@@ -22,6 +21,23 @@ pub struct Mapping<O: Ownership> {
     /// What it allows, and how it is cached.
     pub attributes: O::Attributes,
 }
+
+// By hand, since the derived ones would ask the same of the kind.
+impl<O: Ownership> Clone for Mapping<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O: Ownership> Copy for Mapping<O> {}
+
+impl<O: Ownership> PartialEq for Mapping<O> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.range, self.phys, self.attributes) == (other.range, other.phys, other.attributes)
+    }
+}
+
+impl<O: Ownership> Eq for Mapping<O> {}
 
 impl<O: Ownership> fmt::Debug for Mapping<O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -81,6 +81,11 @@ macro_rules! untracked {
 
         impl<S: LeafSize, M> Leaf<M> for $leaf<S> {
             #[inline]
+            fn is_of(&self, _: &M) -> bool {
+                true
+            }
+
+            #[inline]
             fn into_phys(self) -> PhysAddr {
                 self.0
             }
@@ -118,6 +123,11 @@ macro_rules! untracked {
             }
 
             #[inline]
+            fn is_of(&self, _: &M) -> bool {
+                true
+            }
+
+            #[inline]
             fn take(self, _: u64) -> ($run<S>, Option<Self>) {
                 ($run { start: self.0, count: 1, size: PhantomData }, None)
             }
@@ -127,6 +137,11 @@ macro_rules! untracked {
             #[inline]
             fn count(&self) -> u64 {
                 self.count
+            }
+
+            #[inline]
+            fn is_of(&self, _: &M) -> bool {
+                true
             }
 
             #[inline]

@@ -6,7 +6,7 @@ use crate::memory::page_size::{Size2MiB, Size4KiB};
 use crate::memory::page_table::{
     Detached, FlushRequest, Mmio, Obligation, Shootdown, Tracked, VirtRange, flush,
 };
-use crate::memory::simulation::{NoTlb, SimulatedCpu};
+use crate::memory::simulation::{NoTlb, RING_0, SimulatedCpu};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -182,5 +182,16 @@ fn no_frame_is_taken_where_another_range_awaits_its_flush() {
         assert_eq!(state(cpu), before);
         let _both = flushed.release().join(release(waiting)).unwrap();
         assert_eq!(state(cpu).audit.frames.heap, 0);
+    });
+}
+
+#[test]
+fn the_right_over_another_machine_with_the_same_layout_flushes_nothing_here() {
+    with_frames(512, RING_0, |_, other| {
+        with_frames(512, RING_0, |cpu, _| {
+            let mut heap = slot::<Tracked, _>(cpu, 0);
+            heap.map(at(&heap, 0), run::<Size4KiB, _>(cpu, 3), HEAP).unwrap();
+            assert!(other.flush(heap.detach().unwrap()).is_err());
+        });
     });
 }

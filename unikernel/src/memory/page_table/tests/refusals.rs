@@ -1,12 +1,14 @@
 //! Bad input: each is refused with the values involved, and the machine is as it was.
 //!
-//! Of address allocation: see [`super::refused_addresses`]. Without memory: see [`super::no_memory`]. Promotion: see [`super::resize`]. Pending flushes: see [`super::cursors`].
+//! Of address allocation: see [`super::refused_addresses`]. Without memory: see [`super::no_memory`]. Promotion: see
+//! [`super::resize`]. Pending flushes: see [`super::cursors`].
 
 use super::fixture::*;
 use crate::memory::address::VirtAddr;
-use crate::memory::frame::FrameBatch;
+use crate::memory::frame::{Frame, FrameBatch};
 use crate::memory::page_size::{Size1GiB, Size2MiB, Size4KiB};
-use crate::memory::page_table::{Error, Mmio, Tracked, VaRange, VirtRange};
+use crate::memory::page_table::level::L1;
+use crate::memory::page_table::{Error, Mmio, Node, Tracked, VaRange, VirtRange};
 use crate::memory::simulation::SimulatedCpu;
 use crate::memory::subtree::Subtree;
 use alloc::vec::Vec;
@@ -230,5 +232,31 @@ fn only_leaves_of_the_size_are_split_where_they_start() {
         let error = Error::OutsideRange { range, owned };
         refuses(cpu, error, || cursor.split::<Size2MiB>(range.start).unwrap_err());
         refuses(cpu, error, || cursor.promote::<Size2MiB>(range.start).unwrap_err());
+    });
+}
+
+#[test]
+fn frames_of_another_machine_are_not_mapped() {
+    with_machine(|cpu| {
+        with_machine(|other| {
+            let mut heap = slot::<Tracked, _>(cpu, 0);
+            let place = at(&heap, 0);
+            let before = state(other);
+            for count in [1, 300] {
+                let range = part(&heap, 0, count * KIB4);
+                let error = heap.map(place, run::<Size4KiB, _>(other, count), HEAP).unwrap_err().error;
+                assert_eq!(error, Error::ForeignFrames { range });
+            }
+            let mut cursor = heap.cursor();
+            let frame = Frame::<Size4KiB, _>::allocate(other).unwrap();
+            assert!(matches!(
+                cursor.map_page(place, frame, HEAP).unwrap_err().error,
+                Error::ForeignFrames { .. }
+            ));
+            let mut table = Node::<Tracked, L1, _>::new(Frame::allocate(cpu).unwrap());
+            let frame = Frame::<Size4KiB, _>::allocate(other).unwrap();
+            assert!(table.set_leaf(0, frame, HEAP).is_err());
+            assert_eq!(state(other), before);
+        });
     });
 }

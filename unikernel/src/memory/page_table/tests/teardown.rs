@@ -1,7 +1,7 @@
 //! A mixed address space, taken down to what there was at boot.
 
 use super::fixture::*;
-use crate::memory::address_space::{Inactive, Placed};
+use crate::memory::address_space::{Inactive, NULL_GUARD_BYTES, Placed};
 use crate::memory::frame::{Frame, FrameBatch, FrameSource};
 use crate::memory::page_size::{Size2MiB, Size4KiB};
 use crate::memory::page_table::attributes::{DataAccess, KernelAccess};
@@ -154,5 +154,20 @@ fn leaves_of_1_gib_of_all_kinds_are_torn_down() {
         take_down(cpu, alloc::vec![devices], &inactive);
         take_down(cpu, alloc::vec![heap], &inactive);
         assert_eq!(state(cpu), boot);
+    });
+}
+
+#[test]
+fn the_tables_of_the_lowest_kernel_addresses_go_back_although_they_reach_into_the_null_guard() {
+    with_machine(|cpu| {
+        let before = state(cpu);
+        let mut kernel = Subtree::<Kva>::reserve(cpu, MIB2, KIB4).unwrap();
+        assert_eq!(kernel.range().start.as_u64(), NULL_GUARD_BYTES);
+        let shown = run::<Size4KiB, _>(cpu, 1);
+        kernel.map(at(&kernel, 0), window::<Size4KiB, _>(&cpu, shown.start(), 1), KERNEL).unwrap();
+        Subtree::give_back(release(kernel.unmap().unwrap())).unwrap();
+        drop(shown);
+        Subtree::<Kva>::trim(cpu, &NoTlb::default()).unwrap();
+        assert_eq!(state(cpu), before);
     });
 }
