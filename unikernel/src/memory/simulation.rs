@@ -11,6 +11,7 @@ use super::frame::{
 };
 use super::page_table::level::ENTRIES;
 use super::page_table::{FlushRequest, Machine, Paging, Shootdown, TableMemory};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
@@ -32,7 +33,7 @@ pub struct SimulatedRam {
     words: Vec<AtomicU64>,
     marks: Vec<AtomicU8>,
     cpus: Vec<CpuFrames>,
-    cells: Vec<[AtomicU64; ENTRIES]>,
+    cells: Box<[[AtomicU64; ENTRIES]]>,
 }
 
 impl SimulatedRam {
@@ -52,9 +53,7 @@ impl SimulatedRam {
             words: fill(lengths.frames),
             marks: fill(lengths.frames),
             cpus: fill(lengths.cpus),
-            cells: core::iter::repeat_with(|| [const { AtomicU64::new(0) }; ENTRIES])
-                .take(with_memory)
-                .collect(),
+            cells: zeroed(with_memory),
         }
     }
 
@@ -78,6 +77,13 @@ impl SimulatedRam {
     pub fn cells(&self) -> &[[AtomicU64; ENTRIES]] {
         &self.cells
     }
+}
+
+/// Memory that the host need not touch before it is used.
+fn zeroed(tables: usize) -> Box<[[AtomicU64; ENTRIES]]> {
+    let cells = Box::<[[AtomicU64; ENTRIES]]>::new_zeroed_slice(tables);
+    // SAFETY: arrays of atomics that are all zeros are ones.
+    unsafe { cells.assume_init() }
 }
 
 /// Why there is no such machine.
