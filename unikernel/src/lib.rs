@@ -6,7 +6,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`boot`] | from the first instruction to the application |
-//! | [`memory`] | which memory is RAM and which is free; the heap |
+//! | [`memory`] | frames, typed page tables and their audit; which memory is RAM; the heap |
 //! | [`cpu`] | the kind of host, descriptor tables, exceptions, the clock |
 //! | [`device`] | console, result channel and power-off |
 //! | [`diagnosis`] | log, names for addresses, backtraces, faults, panics |

@@ -70,12 +70,6 @@ impl VirtAddr {
         self.0
     }
 
-    /// Start of the 4 KiB page it lies in.
-    #[must_use]
-    pub const fn page(self) -> Self {
-        Self(self.0 & !(PAGE_LEN - 1))
-    }
-
     /// Whether the processor takes it: bits 63 to 47 are all equal.
     #[must_use]
     pub const fn is_canonical(self) -> bool {

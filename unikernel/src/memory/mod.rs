@@ -1,6 +1,18 @@
-//! Physical memory: which of it is RAM, which of that is free, and the heap over the free part.
+//! Memory: the core that will be the machine's address space, and what the unikernel lives in until then.
 //!
-//! Addresses are physical and virtual at once: the boot page tables map all RAM one to one.
+//! | module | what it is about |
+//! |---|---|
+//! | [`frame`] | owned frames of RAM, and the allocator that they come from |
+//! | [`page_table`] | tables that know by type what they own; operations on owned ranges; flushes. Has the protocol |
+//! | [`address_space`], [`subtree`] | the root, which of its slots are whose, and the free addresses of each kind |
+//! | [`audit`] | live tables as hardware reads them: checked against the notes on frames, or printed |
+//! | [`simulation`] | a machine of ordinary memory, on which the core is tried out |
+//! | [`address`], [`page_size`], [`kind`], [`atomic`] | the words that all of them use |
+//! | [`ram`], [`range_set`], [`heap`] | which memory is RAM, which of that is free, and the heap over it |
+//!
+//! The core knows nothing of the processor, devices or the boot; it reaches the machine through
+//! [`page_table::Machine`] and [`page_table::Shootdown`] alone. The unikernel does not run on it yet: its boot page tables map
+//! all RAM one to one, so that for [`heap`] addresses are physical and virtual at once.
 
 pub mod address;
 pub mod address_space;

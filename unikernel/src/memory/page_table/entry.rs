@@ -117,6 +117,13 @@ impl Entry {
         self.0 & PTFlags::US.bits() != 0
     }
 
+    /// Whether it is a live entry that leads to a table: the quick half of [`Entry::kind`].
+    #[inline]
+    pub(crate) const fn leads_on(self, level: u8) -> bool {
+        let leaf = if level < 4 { PDFlags::PS.bits() } else { 0 };
+        level > 1 && self.0 & (PTFlags::P.bits() | DETACHED | leaf) == PTFlags::P.bits()
+    }
+
     /// What it is, at the level with this number.
     #[inline]
     pub(crate) const fn kind(self, level: u8) -> EntryKind {
@@ -179,6 +186,15 @@ mod tests {
             (EntryKind::Leaf, EntryKind::Node, EntryKind::Leaf)
         );
         assert_eq!(Entry::ABSENT.kind(1), EntryKind::Absent);
+        for entry in [leaf, node, nowhere, leaf.detached(), node.detached(), Entry::ABSENT] {
+            for level in 1..=4 {
+                assert_eq!(
+                    entry.leads_on(level),
+                    entry.kind(level) == EntryKind::Node,
+                    "{entry:?} at {level}"
+                );
+            }
+        }
         assert_eq!(Entry::from_bits(0x5000).kind(1), EntryKind::Malformed);
     }
 }

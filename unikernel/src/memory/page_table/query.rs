@@ -75,11 +75,11 @@ pub(crate) fn leaf_at<O: Ownership, M: Machine>(machine: &M, address: u64) -> Op
 #[inline(always)]
 fn leaf_in<O: Ownership, L: Level, M: Machine>(node: NodeRef<'_, O, L, M>, address: u64) -> Option<Found> {
     let entry = node.entry(NodeRef::<O, L, M>::index(address));
-    match entry.kind(L::NUMBER) {
-        EntryKind::Leaf => Some(Found::new(entry, L::NUMBER, NodeRef::<O, L, M>::block(address))),
-        EntryKind::Node => leaf_in::<O, L::Child, M>(node.child(entry), address),
-        _ => None,
+    if entry.leads_on(L::NUMBER) {
+        return leaf_in::<O, L::Child, M>(node.child(entry), address);
     }
+    let block = NodeRef::<O, L, M>::block(address);
+    (entry.kind(L::NUMBER) == EntryKind::Leaf).then(|| Found::new(entry, L::NUMBER, block))
 }
 
 /// The live leaves of a range, in ascending order.

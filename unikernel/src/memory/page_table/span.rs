@@ -65,6 +65,13 @@ impl Span {
         Ok(Self { start, end: start + len_bytes })
     }
 
+    /// The address in 48 bits, if it lies in this span.
+    #[inline]
+    pub(crate) const fn address_inside(self, address: VirtAddr) -> Option<u64> {
+        let offset = address.as_u64().wrapping_sub(canonical(self.start).as_u64());
+        if offset < self.len_bytes() { Some(self.start + offset) } else { None }
+    }
+
     /// The page at `at`, if it is one of this span: quicker than a check, for what is right almost always.
     #[inline]
     pub(crate) const fn page_inside(self, at: VirtAddr) -> Option<Self> {

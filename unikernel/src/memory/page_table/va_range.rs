@@ -74,8 +74,8 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
     #[must_use]
     #[inline(always)]
     pub fn query(&self, address: VirtAddr) -> Option<Mapping<O>> {
-        let page = self.span.page_inside(address.page())?;
-        query::leaf_at::<O, M>(&self.machine, page.start).map(|found| found.mapping())
+        let address = self.span.address_inside(address)?;
+        query::leaf_at::<O, M>(&self.machine, address).map(|found| found.mapping())
     }
 
     /// All leaves of the range, in ascending order.
