@@ -14,7 +14,7 @@ use unikernel::memory::address::PhysAddr;
 use unikernel::memory::address_space::AddressSpace;
 use unikernel::memory::frame::{Frame, FrameAllocator, FrameSource};
 use unikernel::memory::page_size::Size4KiB;
-use unikernel::memory::page_table::{Machine, Paging, TableMemory};
+use unikernel::memory::page_table::{FlushRequest, Machine, Paging, Shootdown, TableMemory};
 use unikernel::memory::simulation::{RING_0, SimulatedRam};
 
 /// How many CPUs a machine has.
@@ -50,8 +50,9 @@ pub(crate) struct Cpu {
 ///
 /// When the core refuses it.
 pub(crate) fn frames(ram: &Range<u64>) -> Result<&'static Frames> {
-    let arrays = Box::leak(Box::new(SimulatedRam::new((RAM.end / PAGE) as usize, 0, CPUS)));
-    let allocator = FrameAllocator::new(arrays.arrays())?;
+    let memory = Box::leak(Box::new(SimulatedRam::new((RAM.end / PAGE) as usize, 0, CPUS)));
+    // SAFETY: nobody else has the arrays, which are never given back.
+    let allocator = unsafe { FrameAllocator::new(memory.parts().0) }?;
     // SAFETY: the memory belongs to the contestant whose turn it is, and this is one.
     unsafe { allocator.add(ram.start / PAGE, (ram.end - ram.start) / PAGE) }?;
     Ok(Box::leak(Box::new(Frames { allocator, left: (0..CPUS).into() })))
@@ -135,6 +136,15 @@ unsafe impl Machine for Cpu {
     fn space(&self) -> &AddressSpace {
         self.space
     }
+}
+
+/// No processor walks the tables of the arena, so there is nothing to flush, as with the peers.
+pub(crate) struct NoTlb;
+
+// SAFETY: 1 to 3, no processor ever loaded a table of these machines.
+unsafe impl Shootdown<Cpu> for NoTlb {
+    #[inline]
+    fn invalidate(&self, _: &FlushRequest) {}
 }
 
 thread_local! {

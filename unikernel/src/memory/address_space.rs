@@ -112,7 +112,7 @@ impl SpaceId {
 }
 
 impl AddressSpace {
-    /// An empty address space. It keeps its root for ever.
+    /// An empty address space, once a machine. It keeps its root for ever; the audit takes that of a second one for lost.
     ///
     /// # Errors
     /// [`OutOfFrames`].

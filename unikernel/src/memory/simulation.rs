@@ -20,9 +20,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Once;
 
 /// What ordinary KVM and QEMU take.
-pub const RING_0: Paging = Paging { user: false, one_gib_leaves: true, root_in_odd_frame: false };
+pub const RING_0: Paging =
+    Paging { user: false, one_gib_leaves: true, physical_address_bits: 46, root_in_odd_frame: false };
 /// What KVM_PVM takes.
-pub const PVM: Paging = Paging { user: true, one_gib_leaves: false, root_in_odd_frame: true };
+pub const PVM: Paging =
+    Paging { user: true, one_gib_leaves: false, physical_address_bits: 46, root_in_odd_frame: true };
 
 /// The arrays of a machine, for [`Simulation::new`].
 pub struct SimulatedRam {
@@ -57,10 +59,10 @@ impl SimulatedRam {
         }
     }
 
-    /// The arrays of the frame allocator.
+    /// The arrays of the frame allocator, and the memory of the first frames, for a machine of one's own.
     #[must_use]
-    pub fn arrays(&self) -> FrameArrays<'_> {
-        FrameArrays {
+    pub fn parts(&mut self) -> (FrameArrays<'_>, &[[AtomicU64; ENTRIES]]) {
+        let arrays = FrameArrays {
             bitmap: &self.bitmap,
             areas: &self.areas,
             nonempty: &self.hints[0],
@@ -69,13 +71,8 @@ impl SimulatedRam {
             words: &self.words,
             marks: &self.marks,
             cpus: &self.cpus,
-        }
-    }
-
-    /// The memory, as cells of page tables.
-    #[must_use]
-    pub fn cells(&self) -> &[[AtomicU64; ENTRIES]] {
-        &self.cells
+        };
+        (arrays, &self.cells)
     }
 }
 
@@ -133,19 +130,21 @@ pub struct SimulatedCpu<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    /// A machine of these arrays, in which `ram` (numbers of frames) is RAM and free.
+    /// A machine of this memory, in which `free` (numbers of frames) is RAM that nobody has.
     ///
     /// # Errors
     /// [`SimulationError`].
     pub fn new(
-        arrays: FrameArrays<'a>,
-        cells: &'a [[AtomicU64; ENTRIES]],
+        ram: &'a mut SimulatedRam,
         paging: Paging,
-        ram: &[core::ops::Range<u64>],
+        free: &[core::ops::Range<u64>],
     ) -> Result<Self, SimulationError> {
-        let frames = FrameAllocator::new(arrays).map_err(SimulationError::Arrays)?;
-        for range in ram {
-            // SAFETY: nobody but this machine has the cells, and frames without any are nobody's.
+        let (arrays, cells) = ram.parts();
+        // SAFETY: the arrays are borrowed for this machine alone, which makes one allocator of them.
+        let frames = unsafe { FrameAllocator::new(arrays) }.map_err(SimulationError::Arrays)?;
+        for range in free {
+            // SAFETY: nobody but this machine has the memory, no other frames are mapped yet, and those without memory are
+            // nobody's.
             unsafe { frames.add(range.start, range.end - range.start) }
                 .map_err(SimulationError::Registration)?;
         }
@@ -239,7 +238,7 @@ impl NoTlb {
 }
 
 // SAFETY: 1 to 3, no processor ever loaded a simulated table, so none has a translation.
-unsafe impl Shootdown for NoTlb {
+unsafe impl Shootdown<SimulatedCpu<'_>> for NoTlb {
     fn invalidate(&self, _: &FlushRequest) {
         self.requests.set(self.requests.get() + 1);
     }

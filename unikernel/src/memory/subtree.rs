@@ -86,7 +86,7 @@ impl<O: Placed> Subtree<O> {
         })
     }
 
-    /// Takes the longest free range, for trimming.
+    /// Takes the longest free range.
     ///
     /// # Errors
     /// [`Error::NoRange`] if none is free.
@@ -102,7 +102,7 @@ impl<O: Placed> Subtree<O> {
     ///
     /// # Errors
     /// The range that could not be put back, with [`Error::TooManyRanges`], if others took ranges meanwhile.
-    pub fn trim<M: Machine>(machine: M, by: &impl Shootdown) -> Result<(), Rejected<VaRange<O, M>>> {
+    pub fn trim<M: Machine>(machine: M, by: &impl Shootdown<M>) -> Result<(), Rejected<VaRange<O, M>>> {
         let mut from = 0;
         loop {
             let next = Self::take(machine, |free| {
@@ -115,9 +115,11 @@ impl<O: Placed> Subtree<O> {
             from = span.end;
             // Nobody ever owns the guard, so who has the addresses behind it has the tables of both.
             let start = if span.start == NULL_GUARD_BYTES { 0 } else { span.start };
-            let guarded = VaRange::<O, M>::new(range.machine(), Span { start, end: span.end });
+            // SAFETY: 1, the guard belongs to the same slot. 2, the range is not used beside it.
+            let guarded = unsafe { VaRange::<O, M>::new(range.machine(), Span { start, end: span.end }) };
             let trimmed = flush(guarded.trim(), by).release();
-            Self::give_back(VaRange::new(trimmed.machine(), span))?;
+            // SAFETY: 1 and 2, it is the range that was taken above, and the wider one is gone.
+            Self::give_back(unsafe { VaRange::new(trimmed.machine(), span) })?;
         }
     }
 
@@ -130,7 +132,8 @@ impl<O: Placed> Subtree<O> {
         let too_many = |_| Error::TooManyRanges { range: span.range(), capacity: FREE_RANGES_MAX };
         free.remove(&(span.start..span.end)).map_err(too_many)?;
         drop(free);
-        Ok(VaRange::new(machine, span))
+        // SAFETY: 1, free addresses are of this kind. 2, it is taken out of them.
+        Ok(unsafe { VaRange::new(machine, span) })
     }
 
     /// Takes a range back.

@@ -5,7 +5,7 @@ use super::work::PHYS;
 use super::{Done, PageTable, REGION_PAGES, Refused};
 use crate::Result;
 use crate::arena::{Arena, PAGE};
-use crate::simulation::{Cpu, booted};
+use crate::simulation::{Cpu, NoTlb, booted};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::address_space::Placed;
 use unikernel::memory::frame::FrameBatch;
@@ -14,7 +14,6 @@ use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, MmioAtt
 use unikernel::memory::page_table::{
     Cursor, Detached, Error, Mmio, MmioLeaf, MmioRun, Rejected, Tracked, VaRange, VirtRange, flush,
 };
-use unikernel::memory::simulation::NoTlb;
 use unikernel::memory::subtree::Subtree;
 
 const UNCACHED: MmioAttributes =
@@ -63,10 +62,9 @@ impl<O: Placed> Region<O> {
     }
 }
 
-/// There is no processor behind the arena: what is flushed is nothing, as with the peers.
 #[inline]
 fn flushed<O: Placed>(detached: Detached<O, Cpu>) -> VaRange<O, Cpu> {
-    flush(detached, &NoTlb::default()).release()
+    flush(detached, &NoTlb).release()
 }
 
 impl<O: Placed> Drop for Region<O> {

@@ -16,10 +16,10 @@ use unikernel::memory::page_size::{Size1GiB, Size2MiB, Size4KiB};
 use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, KernelAccess, MmioAttributes};
 use unikernel::memory::page_table::level::LeafSize;
 use unikernel::memory::page_table::{
-    Backing, Compound, Detached, Kva, KvaRun, Machine, Mmio, MmioRun, Paging, Rejected, TableMemory, Tracked,
-    VaRange, flush,
+    Backing, Compound, Detached, FlushRequest, Kva, KvaRun, Machine, Mmio, MmioRun, Paging, Rejected,
+    Shootdown, TableMemory, Tracked, VaRange, flush,
 };
-use unikernel::memory::simulation::{NoTlb, RING_0, SimulatedRam};
+use unikernel::memory::simulation::{RING_0, SimulatedRam};
 use unikernel::memory::subtree::Subtree;
 use unikernel::println;
 
@@ -81,11 +81,21 @@ unsafe impl Machine for Cpu {
     }
 }
 
+/// The processor does not walk these tables.
+struct NoTlb;
+
+// SAFETY: 1 to 3, CR3 never pointed at a table of this machine.
+unsafe impl Shootdown<Cpu> for NoTlb {
+    fn invalidate(&self, _: &FlushRequest) {}
+}
+
 fn boot() {
     let ram = Box::leak(Box::new(SimulatedRam::new(FRAMES, WITH_MEMORY, 1)));
-    BASE.store(ram.cells().as_ptr().expose_provenance() as u64, Ordering::Relaxed);
+    let (arrays, tables) = ram.parts();
+    BASE.store(tables.as_ptr().expose_provenance() as u64, Ordering::Relaxed);
     ALLOCATOR.call_once(|| {
-        let frames = FrameAllocator::new(ram.arrays()).expect("a frame allocator");
+        // SAFETY: nobody else has the arrays, which are never given back.
+        let frames = unsafe { FrameAllocator::new(arrays) }.expect("a frame allocator");
         // SAFETY: the memory is this test's, and what has none is nobody's.
         unsafe { frames.add(0, WITH_MEMORY as u64) }.expect("frames for tables");
         // SAFETY: as above.
@@ -100,7 +110,7 @@ fn done<T, E>(result: Result<T, Rejected<E>>) -> T {
 }
 
 fn released<O: Placed>(detached: Detached<O, Cpu>) -> VaRange<O, Cpu> {
-    flush(detached, &NoTlb::default()).release()
+    flush(detached, &NoTlb).release()
 }
 
 fn every_operation_with_every_kind_and_size() {
@@ -165,7 +175,7 @@ fn every_size<O: Placed>(
     range = released(done(range.detach()));
     assert_eq!(range.leaves().count(), 0);
     done(Subtree::give_back(released(range.trim())));
-    done(Subtree::<O>::trim(cpu, &NoTlb::default()));
+    done(Subtree::<O>::trim(cpu, &NoTlb));
 }
 
 /// Splits the leaf at `start`, and makes one of its parts again.

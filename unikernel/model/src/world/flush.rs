@@ -18,7 +18,7 @@ struct Checked<'d> {
 }
 
 // SAFETY: 1 to 3, no processor ever loaded a simulated table, so none has a translation.
-unsafe impl Shootdown for Checked<'_> {
+unsafe impl Shootdown<Cpu<'_>> for Checked<'_> {
     fn invalidate(&self, request: &FlushRequest) {
         self.asked.set(self.asked.get() + 1);
         self.debts.iter().for_each(|debt| debt.check(request));

@@ -4,7 +4,6 @@ use super::Cpu;
 use crate::sequence::Machine;
 use crate::size::Size;
 use core::ops::Range;
-use core::sync::atomic::AtomicU64;
 use unikernel::memory::PAGE_LEN;
 use unikernel::memory::address_space::Inactive;
 use unikernel::memory::frame::{Frame, FrameBatch, FrameSource};
@@ -13,7 +12,6 @@ use unikernel::memory::simulation::{PVM, RING_0, SimulatedRam, Simulation};
 
 /// Frames at the bottom of each machine: room for a few large leaves and many small ones.
 const LOW_FRAMES: u64 = if cfg!(miri) { 2048 } else { 3072 };
-const ENTRIES: usize = 512;
 
 /// The machine, and what the world has of it beside ranges.
 pub(crate) struct Ground<'a> {
@@ -34,14 +32,10 @@ pub(super) fn with_ground<R>(machine: Machine, test: impl FnOnce(Ground<'_>) -> 
     let high = machine.huge_frames.then_some(gib..2 * gib);
     let ram: Vec<Range<u64>> = core::iter::once(0..LOW_FRAMES).chain(high).collect();
     let frames = ram.iter().map(|range| range.end).max().unwrap_or(0) as usize;
-    let arrays = SimulatedRam::new(frames, 0, 1);
-    // Memory for every frame, since any may become a table. The host gives pages of zeros at the first touch, so that what
-    // is never one costs nothing.
-    let cells = Box::<[[AtomicU64; ENTRIES]]>::new_zeroed_slice(frames);
-    // SAFETY: an array of atomics of all zeros is one.
-    let cells = unsafe { cells.assume_init() };
+    // Memory for every frame, since any may become a table. What never does costs nothing.
+    let mut memory = SimulatedRam::new(frames, frames, 1);
     let paging = if machine.pvm { PVM } else { RING_0 };
-    let simulation = match Simulation::new(arrays.arrays(), &cells, paging, &ram) {
+    let simulation = match Simulation::new(&mut memory, paging, &ram) {
         Ok(simulation) => simulation,
         Err(error) => panic!("{error}"),
     };

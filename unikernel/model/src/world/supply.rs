@@ -15,6 +15,7 @@ use unikernel::memory::page_table::level::LeafSize;
 use unikernel::memory::page_table::{
     Backing, Cursor, Error, Kva, KvaRun, Mmio, MmioRun, Rejected, Tracked, VaRange, VirtRange,
 };
+use unikernel::memory::simulation::RING_0;
 
 /// What takes a mapping.
 pub(crate) enum Holder<'h, 'a, O: Modelled> {
@@ -164,7 +165,7 @@ fn pieces<S: LeafSize>(
         pattern = pattern.rotate_right(2);
         let run = FrameRun::<S, _>::allocate(cpu, len).ok()?;
         memory.extend(addresses::<S>(run.start(), len));
-        batch.push(run);
+        assert!(batch.push(run).is_ok(), "all frames are of one machine");
         between.push(Frame::<Size4KiB, _>::allocate(cpu).ok()?);
     }
     Some((batch, memory))
@@ -210,7 +211,7 @@ fn start(ground: &Ground<'_>, kind: Kind, order: &mut Order) -> u64 {
     let start = match (kind, memory) {
         (_, 31) => 1 << 30,
         (Kind::Mmio, 30) => 0,
-        (_, 30) => (1 << 52) - size_bytes,
+        (_, 30) => PHYSICAL_END - size_bytes,
         (_, 29) => ground.ram[0].end - PAGE_LEN,
         (Kind::Mmio, _) => DEVICE + which * Size::Huge.len_bytes() + shift,
         _ if order.size == Size::Huge => size_bytes,
@@ -232,12 +233,15 @@ pub(super) fn permitted(ground: &Ground<'_>, rights: Rights, memory: &[core::ops
     if rights.write && any_text || rights.execute && !all_text { Rights::READ_ONLY } else { rights }
 }
 
+/// Behind the last physical address of the machines.
+const PHYSICAL_END: u64 = 1 << RING_0.physical_address_bits;
+
 /// Whether there is such a window.
 fn window(ground: &Ground<'_>, kind: Kind, start: u64, order: &Order) -> Result<(), Error> {
     let align_bytes = order.size.len_bytes();
     let len_bytes = order.count * align_bytes;
     let phys = PhysAddr::new(start);
-    if len_bytes == 0 || !start.is_multiple_of(align_bytes) || start + len_bytes > 1 << 52 {
+    if len_bytes == 0 || !start.is_multiple_of(align_bytes) || start + len_bytes > PHYSICAL_END {
         return Err(Error::BadPhysicalRange { start: phys, len_bytes, align_bytes });
     }
     let (all, any) = ground.ram_in(start, len_bytes);

@@ -14,6 +14,8 @@ pub struct FrameAllocator<'a> {
     pub(super) total: AtomicU64,
     words: &'a [AtomicU64],
     marks: &'a [AtomicU8],
+    /// Tells allocators apart, also one that lies where another was.
+    id: u64,
     /// The word and the mark of every frame beyond the end.
     beyond: (AtomicU64, AtomicU8),
 }
@@ -23,13 +25,20 @@ impl<'a> FrameAllocator<'a> {
     ///
     /// # Errors
     /// [`FrameArraysError`] if the arrays do not fit together.
-    pub fn new(arrays: FrameArrays<'a>) -> Result<Self, FrameArraysError> {
+    ///
+    /// # Safety
+    /// 1. While the allocator exists, nobody else writes the arrays.
+    /// 2. No other allocator is made of them.
+    pub unsafe fn new(arrays: FrameArrays<'a>) -> Result<Self, FrameArraysError> {
         arrays.check()?;
         let FrameArrays { bitmap, areas, nonempty, whole, states, words, marks, cpus } = arrays;
         for state in states {
             state.store(FrameState::Hole.encode(), Ordering::Relaxed);
         }
+        // Not the model checker's: nothing is ordered by it.
+        static NEXT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
         Ok(Self {
+            id: NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed),
             pool: Pool::new(Bitmap::new(bitmap, areas, nonempty, whole), cpus),
             states,
             total: AtomicU64::new(0),
@@ -37,6 +46,12 @@ impl<'a> FrameAllocator<'a> {
             marks,
             beyond: (AtomicU64::new(0), AtomicU8::new(0)),
         })
+    }
+
+    /// A number that no other allocator has.
+    #[inline]
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
     }
 
     /// How many CPUs have a cache.

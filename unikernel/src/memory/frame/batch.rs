@@ -78,15 +78,15 @@ impl<S: PageSize, M: FrameSource> FrameBatch<S, M> {
 
     /// Appends a run.
     ///
-    /// # Panics
-    /// If the run belongs to another allocator.
-    pub fn push(&mut self, run: FrameRun<S, M>) {
-        assert!(
-            same_allocator(&self.machine, &run.machine()),
-            "{run:?} belongs to another allocator than the batch"
-        );
+    /// # Errors
+    /// The run, if it belongs to another allocator.
+    pub fn push(&mut self, run: FrameRun<S, M>) -> Result<(), FrameRun<S, M>> {
+        if !same_allocator(&self.machine, &run.machine()) {
+            return Err(run);
+        }
         let count = run.count();
         self.append(run.into_raw().frame_number() as u32, count as u32);
+        Ok(())
     }
 
     /// Takes the first run out, or its first `most` frames if it is longer. `None` if the batch is empty, or `most` 0.

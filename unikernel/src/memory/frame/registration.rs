@@ -34,7 +34,9 @@ impl FrameAllocator<'_> {
     /// [`RegisterError`] if a frame is beyond the end or not a hole.
     ///
     /// # Safety
-    /// The frames are RAM that nobody uses, and that nobody else registers at the same time.
+    /// 1. The frames are RAM that nobody uses.
+    /// 2. Nobody else registers frames at the same time.
+    /// 3. They are not mapped as device registers.
     pub unsafe fn add(&self, first_frame: u64, count: u64) -> Result<(), RegisterError> {
         self.register(first_frame, count, FrameState::Unmapped)?;
         let (mut first, mut count) = (first_frame, count);
@@ -51,7 +53,10 @@ impl FrameAllocator<'_> {
     ///
     /// # Errors
     /// [`RegisterError`] if a frame is beyond the end or not a hole.
-    pub fn reserve(&self, first_frame: u64, count: u64) -> Result<(), RegisterError> {
+    ///
+    /// # Safety
+    /// As for 2 and 3 of [`FrameAllocator::add`].
+    pub unsafe fn reserve(&self, first_frame: u64, count: u64) -> Result<(), RegisterError> {
         self.register(first_frame, count, FrameState::Reserved)
     }
 

@@ -21,5 +21,5 @@ pub unsafe trait FrameSource: Copy {
 /// Whether both handles lead to the same allocator.
 #[inline]
 pub(crate) fn same_allocator<M: FrameSource>(one: &M, other: &M) -> bool {
-    core::ptr::addr_eq(one.frames(), other.frames())
+    one.frames().id() == other.frames().id()
 }

@@ -31,7 +31,7 @@ pub enum FrameState {
     Leaf2MiB,
     /// First frame of a tracked 1 GiB leaf; the others stay [`Unmapped`](Self::Unmapped).
     Leaf1GiB,
-    /// A node that was taken out of its tree and waits for a flush.
+    /// A node that promotion replaced by a leaf and that waits for a flush.
     RetiredNode,
     /// The root page of an address space.
     Root,

@@ -70,7 +70,8 @@ impl TestArrays {
 
     /// An allocator in which all frames but number 0 are free.
     pub(crate) fn allocator(&self) -> FrameAllocator<'_> {
-        let frames = FrameAllocator::new(self.arrays()).unwrap();
+        // SAFETY: 1 and 2, the tests make one allocator of each.
+        let frames = unsafe { FrameAllocator::new(self.arrays()) }.unwrap();
         // SAFETY: the memory of these frames does not exist, so nobody uses it; no test touches it.
         unsafe { frames.add(0, frames.frame_count()) }.unwrap();
         frames

@@ -24,13 +24,15 @@ fn take_all(cpu: TestCpu<'_>) -> Vec<Small<'_>> {
 #[test]
 fn only_what_was_added_is_handed_out() {
     let arrays = TestArrays::new(2 * AREA + 100, 1);
-    let frames = FrameAllocator::new(arrays.arrays()).unwrap();
+    // SAFETY: the arrays are this test's alone.
+    let frames = unsafe { FrameAllocator::new(arrays.arrays()) }.unwrap();
     let cpu = frames.on_cpu(0);
     assert!(Small::allocate(cpu).is_err());
     assert!(frames.is_hole(0, u64::MAX) && !frames.is_ram(0, 1));
     // SAFETY: these frames do not exist.
     unsafe { frames.add(0, 70) }.unwrap();
-    frames.reserve(70, 30).unwrap();
+    // SAFETY: nobody else registers, and nothing is mapped.
+    unsafe { frames.reserve(70, 30) }.unwrap();
     // SAFETY: as above.
     unsafe { frames.add(500, 600) }.unwrap();
     assert!(
@@ -55,15 +57,18 @@ fn only_what_was_added_is_handed_out() {
 #[test]
 fn a_frame_is_registered_once() {
     let arrays = TestArrays::new(100, 1);
-    let frames = FrameAllocator::new(arrays.arrays()).unwrap();
-    frames.reserve(50, 1).unwrap();
+    // SAFETY: the arrays are this test's alone.
+    let frames = unsafe { FrameAllocator::new(arrays.arrays()) }.unwrap();
+    // SAFETY: nobody else registers, and nothing is mapped.
+    unsafe { frames.reserve(50, 1) }.unwrap();
     // SAFETY: these frames do not exist.
     let result = unsafe { frames.add(40, 20) };
     assert_eq!(result, Err(RegisterError::NotAHole { frame: 50, state: FrameState::Reserved }));
     assert!(frames.is_hole(40, 10), "a refused registration changes nothing");
     for (first_frame, count) in [(90, 11), (100, 1), (u64::MAX, 2)] {
         let error = RegisterError::BeyondTheEnd { first_frame, count, frame_count: 100 };
-        assert_eq!(frames.reserve(first_frame, count), Err(error));
+        // SAFETY: it is refused.
+        assert_eq!(unsafe { frames.reserve(first_frame, count) }, Err(error));
     }
     assert_eq!(frames.statistics().free, 0);
 }
@@ -73,7 +78,8 @@ fn arrays_that_do_not_fit_are_refused() {
     let arrays = TestArrays::new(1000, 1);
     let full = arrays.arrays();
     let needed = FrameArrayLengths::new(1000, 1);
-    let refused = |arrays| FrameAllocator::new(arrays).unwrap_err();
+    // SAFETY: it is refused.
+    let refused = |arrays| unsafe { FrameAllocator::new(arrays) }.unwrap_err();
     assert_eq!(refused(FrameArrays { cpus: &[], ..full }), FrameArraysError::NoCpus);
     let short = FrameArrays { areas: &full.areas[1..], ..full };
     assert_eq!(refused(short), FrameArraysError::Lengths { needed, array: "areas", len: 1 });

@@ -48,7 +48,8 @@ impl Near {
     ) -> Option<NodeRef<'m, O, L1, M>> {
         let extent = NodeRef::<O, L2, M>::extent(address);
         if self.start != extent.start {
-            let table = L2::find::<O, M>(machine, address)?.table();
+            // SAFETY: the address lies in the cursor's range, which is of kind `O`.
+            let table = unsafe { L2::find::<O, M>(machine, address) }?.table();
             *self = Self { start: extent.start, table };
         }
         // SAFETY: it was found there by this cursor, whose range reaches into it. So only this cursor could have taken it out

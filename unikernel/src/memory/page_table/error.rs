@@ -68,7 +68,7 @@ pub enum Error {
         /// The other.
         second: VirtRange,
     },
-    /// The frames belong to another machine than the range.
+    /// The frames belong to another machine than the range, or another one has checked the physical range.
     ForeignFrames {
         /// What was asked for.
         range: VirtRange,

@@ -15,7 +15,8 @@ use core::marker::PhantomData;
 
 /// What an operation on a range took out or lessened, with the range, until every CPU has flushed.
 ///
-/// It has no `Drop`: one that is forgotten leaks what it holds, and the range, and can do no more. The audit counts those.
+/// It has no `Drop`: one that is forgotten leaks what it holds, and the range, and can do no more. The audit counts those,
+/// and cursors that were dropped with something taken out.
 #[must_use = "what was unmapped stays allocated until it is flushed and released"]
 pub struct Detached<O: Ownership, M: Machine> {
     machine: M,
@@ -28,14 +29,14 @@ pub struct Detached<O: Ownership, M: Machine> {
 #[must_use = "release it, to free what was unmapped and to have the range back"]
 pub struct Flushed<T>(T);
 
-/// Makes every CPU forget translations.
+/// Makes every CPU of machines of type `M` forget translations.
 ///
 /// # Safety
-/// 1. When `invalidate` returns, no CPU that could use the address space holds a TLB entry for an address of the request
-///    that it loaded before the call.
+/// 1. When `invalidate` returns, no CPU that could use the address space of any `M` holds a TLB entry for an address of the
+///    request that it loaded before the call.
 /// 2. Nor an entry of a paging-structure cache for such an address (Intel SDM volume 3, 4.10.4; AMD APM volume 2, 5.5).
 /// 3. All accesses that any CPU made by such an entry happen before the return.
-pub unsafe trait Shootdown {
+pub unsafe trait Shootdown<M: Machine> {
     /// Makes all CPUs forget.
     fn invalidate(&self, request: &FlushRequest);
 }
@@ -92,6 +93,9 @@ mod sealed {
 
 /// Something that awaits a flush: a [`Detached`], or a pair of such.
 pub trait Obligation: sealed::Sealed + Sized {
+    /// The machine whose CPUs have to flush.
+    type Machine: Machine;
+
     /// Says what must be flushed.
     fn ask(&self, request: &mut FlushRequest);
 
@@ -100,9 +104,11 @@ pub trait Obligation: sealed::Sealed + Sized {
 }
 
 impl<O: Ownership, M: Machine> sealed::Sealed for Detached<O, M> {}
-impl<A: Obligation, B: Obligation> sealed::Sealed for (A, B) {}
+impl<A: Obligation, B: Obligation<Machine = A::Machine>> sealed::Sealed for (A, B) {}
 
 impl<O: Ownership, M: Machine> Obligation for Detached<O, M> {
+    type Machine = M;
+
     fn ask(&self, request: &mut FlushRequest) {
         if let Some((range, stride_bytes)) = self.pending.flush_range() {
             request.add(range, stride_bytes);
@@ -114,7 +120,9 @@ impl<O: Ownership, M: Machine> Obligation for Detached<O, M> {
     }
 }
 
-impl<A: Obligation, B: Obligation> Obligation for (A, B) {
+impl<A: Obligation, B: Obligation<Machine = A::Machine>> Obligation for (A, B) {
+    type Machine = A::Machine;
+
     fn ask(&self, request: &mut FlushRequest) {
         self.0.ask(request);
         self.1.ask(request);
@@ -126,7 +134,7 @@ impl<A: Obligation, B: Obligation> Obligation for (A, B) {
 }
 
 /// Makes every CPU forget what `obligation` tells of, by one shootdown.
-pub fn flush<T: Obligation>(obligation: T, by: &impl Shootdown) -> Flushed<T> {
+pub fn flush<T: Obligation>(obligation: T, by: &impl Shootdown<T::Machine>) -> Flushed<T> {
     let mut request = FlushRequest::new();
     obligation.ask(&mut request);
     if !request.is_empty() {
@@ -147,9 +155,6 @@ impl Inactive {
 
 impl<O: Ownership, M: Machine> Detached<O, M> {
     pub(crate) fn new(machine: M, owned: Span, pending: Pending<M>) -> Self {
-        if pending.flush_range().is_some() {
-            machine.space().count_detached();
-        }
         Self { machine, owned, pending, kind: PhantomData }
     }
 
@@ -188,7 +193,8 @@ impl<O: Ownership, M: Machine> Flushed<Detached<O, M>> {
             unsafe { pending.free_replaced(&machine) };
             machine.space().count_released();
         }
-        VaRange::new(machine, owned)
+        // SAFETY: 1 and 2, it is the range that was consumed when this was taken out.
+        unsafe { VaRange::new(machine, owned) }
     }
 }
 

@@ -32,7 +32,10 @@ pub trait Level: sealed::Sealed + 'static {
     type Size: LeafSize;
 
     /// The live table of this level that translates `address`, if there is one.
-    fn find<O: Ownership, M: Machine>(machine: &M, address: u64) -> Option<NodeRef<'_, O, Self, M>>
+    ///
+    /// # Safety
+    /// The address lies in a range of kind `O` that the caller owns on this machine, for as long as the table is used.
+    unsafe fn find<O: Ownership, M: Machine>(machine: &M, address: u64) -> Option<NodeRef<'_, O, Self, M>>
     where
         Self: Sized;
 }
@@ -74,7 +77,7 @@ impl Level for L4 {
     type Size = Size1GiB;
 
     #[inline]
-    fn find<O: Ownership, M: Machine>(machine: &M, _: u64) -> Option<NodeRef<'_, O, Self, M>> {
+    unsafe fn find<O: Ownership, M: Machine>(machine: &M, _: u64) -> Option<NodeRef<'_, O, Self, M>> {
         Some(NodeRef::root(machine))
     }
 }
@@ -89,8 +92,12 @@ macro_rules! leaf_level {
             type Size = $size;
 
             #[inline]
-            fn find<O: Ownership, M: Machine>(machine: &M, address: u64) -> Option<NodeRef<'_, O, Self, M>> {
-                $parent::find(machine, address)?.child_at(address)
+            unsafe fn find<O: Ownership, M: Machine>(
+                machine: &M,
+                address: u64,
+            ) -> Option<NodeRef<'_, O, Self, M>> {
+                // SAFETY: the caller's promise.
+                unsafe { $parent::find(machine, address) }?.child_at(address)
             }
         }
 
@@ -128,7 +135,7 @@ impl Level for NoLevel {
     type Child = Self;
     type Size = Size4KiB;
 
-    fn find<O: Ownership, M: Machine>(_: &M, _: u64) -> Option<NodeRef<'_, O, Self, M>> {
+    unsafe fn find<O: Ownership, M: Machine>(_: &M, _: u64) -> Option<NodeRef<'_, O, Self, M>> {
         None
     }
 }

@@ -111,7 +111,7 @@ unsafe impl TableMemory for Cpu {
     }
 
     fn paging(&self) -> Paging {
-        Paging { user: false, one_gib_leaves: true, root_in_odd_frame: false }
+        Paging { user: false, one_gib_leaves: true, physical_address_bits: 46, root_in_odd_frame: false }
     }
 }
 
@@ -131,7 +131,7 @@ impl Model {
         let lengths = FrameArrayLengths::new(FRAMES, CPUS);
         let word = || AtomicU64::new(0);
         let byte = || AtomicU8::new(0);
-        let frames = FrameAllocator::new(FrameArrays {
+        let arrays = FrameArrays {
             bitmap: leak(lengths.bitmap, word),
             areas: leak(lengths.areas, || AtomicU16::new(0)),
             nonempty: leak(lengths.hints, word),
@@ -140,8 +140,9 @@ impl Model {
             words: leak(lengths.frames, word),
             marks: leak(lengths.frames, byte),
             cpus: leak(lengths.cpus, CpuFrames::new),
-        })
-        .unwrap();
+        };
+        // SAFETY: nobody else has the arrays.
+        let frames = unsafe { FrameAllocator::new(arrays) }.unwrap();
         // SAFETY: the frames are this model's.
         unsafe { frames.add(0, FRAMES as u64) }.unwrap();
         let is_used = |index: usize| index < 3 || index == 257;
@@ -166,7 +167,7 @@ impl Model {
 struct NoTlb;
 
 // SAFETY: 1 to 3, no CPU translates.
-unsafe impl Shootdown for NoTlb {
+unsafe impl Shootdown<Cpu> for NoTlb {
     fn invalidate(&self, _: &FlushRequest) {}
 }
 
@@ -271,7 +272,7 @@ struct Walker {
 }
 
 // SAFETY: 1 to 3, if it waits: the walker stores `flushed` after its last access by the translation, with Release.
-unsafe impl Shootdown for &Walker {
+unsafe impl Shootdown<Cpu> for &Walker {
     fn invalidate(&self, _: &FlushRequest) {
         while self.waits && !self.flushed.load(Ordering::Acquire) {
             thread::yield_now();

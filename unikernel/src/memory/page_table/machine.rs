@@ -29,6 +29,9 @@ pub struct Paging {
     pub user: bool,
     /// Whether there may be leaves of 1 GiB.
     pub one_gib_leaves: bool,
+    /// How many bits physical addresses have (MAXPHYADDR, CPUID leaf 0x80000008): the bits above, up to 51, are reserved in
+    /// entries.
+    pub physical_address_bits: u32,
     /// Whether the root must lie in a frame with an odd number.
     pub root_in_odd_frame: bool,
 }

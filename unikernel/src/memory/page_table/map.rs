@@ -80,7 +80,8 @@ where
     M: Machine,
     B: Backing<O, S, M>,
 {
-    let Some(node) = S::Level::find::<O, M>(machine, page.start) else {
+    // SAFETY: the page lies in the caller's range of kind `O`.
+    let Some(node) = (unsafe { S::Level::find::<O, M>(machine, page.start) }) else {
         return map_range::<O, S, M, B>(machine, owned, page, backing, attributes);
     };
     map_in_table(node, owned, page, backing, attributes)

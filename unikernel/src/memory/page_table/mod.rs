@@ -13,8 +13,8 @@
 //! use unikernel::memory::simulation::{NoTlb, RING_0, SimulatedRam, Simulation};
 //! use unikernel::memory::subtree::Subtree;
 //!
-//! let ram = SimulatedRam::new(1024, 1024, 1);
-//! let machine = Simulation::new(ram.arrays(), ram.cells(), RING_0, &[0..1024])?;
+//! let mut ram = SimulatedRam::new(1024, 1024, 1);
+//! let machine = Simulation::new(&mut ram, RING_0, &[0..1024])?;
 //! let (cpu, _) = machine.boot()?;
 //!
 //! // Addresses, frames, and the mapping that owns the frames from now on.
@@ -38,7 +38,8 @@
 //!    stores, and only the owner's walks rely on what is below it.
 //! 2. **Any other entry on the way to a range is shared** by the owners of all ranges in its block. It goes from absent to a
 //!    table, by compare-exchange, and never changes otherwise while any of them exists: to take the table out, or to put a
-//!    leaf in its place, one must own the whole block. Who loses the exchange uses the winner's table.
+//!    leaf in its place, one must own the whole block. Who loses the exchange uses the winner's table. A large leaf is
+//!    shared where a range was carved through it; it stays until the pieces are joined, since nobody else may change it.
 //! 3. A table is filled or cleared before the Release that links it; walks load entries with Acquire.
 //! 4. Each table counts its entries that are not absent, in the metadata of its frame. Who owns all that it translates counts
 //!    by plain stores, others by atomic addition. Detached entries count until they are released. That a count is zero is
@@ -53,12 +54,12 @@
 //! # The parts
 //! | file | about |
 //! |---|---|
-//! | [`ownership`], [`backing`](self), [`attributes`] | kinds, their leaves, what mappings are made from and allow |
-//! | [`level`], `entry`, `span` | levels as types, entry bits, ranges |
-//! | `node`, `node_ref`, `link`, `collector` | owned tables, live tables, and freeing by the run; **trusted**: raw entries become types here |
-//! | `view` | tables for what does not depend on what they own |
-//! | `map`, `unmap`, `trim`, `protect`, `resize`, `query` | the operations |
-//! | `va_range`, `cursor` | who may call them |
+//! | [`ownership`], `untracked`, `backing`, [`attributes`] | kinds, their leaves, what mappings are made from and allow |
+//! | [`level`], `entry`, `span`, `error` | levels as types, entry bits, ranges, what can be refused |
+//! | `node`, `node_ref`, `link`, `reserve`, `collector` | owned tables, live tables, and freeing by the run; **trusted**: raw entries become types here |
+//! | `view` | tables for what does not depend on what they own; **trusted** to read live tables only |
+//! | `map`, `unmap`, `trim`, `protect`, `resize`, `query` | the operations; of these `resize` is **trusted**, for it takes leaves back as values |
+//! | `va_range`, `cursor` | who may call them; **trusted**: ranges are made and cut up here |
 //! | `pending`, `flush`, `release` | what awaits a flush, the proof of one, freeing; **trusted** |
 //! | [`machine`] | what all this runs on |
 

@@ -26,7 +26,7 @@ pub struct Node<O: Ownership, L: LeafLevel, M: Machine> {
 }
 
 impl<O: Ownership, L: LeafLevel, M: Machine> Node<O, L, M> {
-    /// An empty table.
+    /// An empty table. Until it goes into another, the audit takes it for lost.
     #[must_use]
     pub fn new(frame: Frame<Size4KiB, M>) -> Self
     where

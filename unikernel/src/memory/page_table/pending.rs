@@ -32,6 +32,9 @@ impl<M: Machine> Pending<M> {
     pub(crate) fn owe(&mut self, span: Span, stride_bytes: u64) {
         // Most of many single pages lie between those before.
         if !self.hull.contains(span) || stride_bytes < self.stride_bytes {
+            if self.hull.is_empty() {
+                self.replaced.machine().space().count_detached();
+            }
             self.hull = self.hull.hull(span);
             self.stride_bytes = self.stride_bytes.min(stride_bytes);
         }
@@ -47,7 +50,9 @@ impl<M: Machine> Pending<M> {
     #[inline(never)]
     pub(crate) fn owe_table(&mut self, machine: &M, frame: Frame<Size4KiB, M>) {
         machine.frames().set_state(frame.start().frame_number(), FrameState::RetiredNode);
-        self.replaced.push(frame.into());
+        let Ok(()) = self.replaced.push(frame.into()) else {
+            unreachable!("tables belong to the machine that they are on")
+        };
     }
 
     /// Whether nothing must be flushed.

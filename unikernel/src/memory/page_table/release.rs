@@ -65,7 +65,8 @@ pub(crate) unsafe fn take_leaf<O: Ownership, S: LeafSize, M: Machine>(
     span: Span,
     owned: Span,
 ) -> Option<O::Leaf<S, M>> {
-    let node = S::Level::find::<O, M>(machine, span.start)?;
+    // SAFETY: the caller owns the range, which is of kind `O`.
+    let node = unsafe { S::Level::find::<O, M>(machine, span.start) }?;
     let index = NodeRef::<O, S::Level, M>::index(span.start);
     let entry = node.entry(index);
     if entry.kind(S::Level::NUMBER) != EntryKind::DetachedLeaf {

@@ -23,6 +23,8 @@ impl<M: Machine> NodeReserve<M> {
 
     /// A frame that was not needed.
     pub(crate) fn put(&mut self, frame: Frame<Size4KiB, M>) {
-        self.0.push(frame.into());
+        let Ok(()) = self.0.push(frame.into()) else {
+            unreachable!("the frame was taken out of this reserve")
+        };
     }
 }

@@ -3,6 +3,7 @@
 use super::attributes::{KernelAccess, MmioAttributes};
 use super::error::Error;
 use super::level::LeafSize;
+use super::machine::TableMemory;
 use super::ownership::{Backing, Leaf, LeafRun, Ownership, sealed};
 use crate::memory::PAGE_LEN;
 use crate::memory::address::PhysAddr;
@@ -22,13 +23,20 @@ macro_rules! untracked {
     ($kind:ident, $value:expr, $attributes:ty, $leaf:ident, $run:ident, $what:literal, $check:path) => {
         #[doc = concat!("One leaf that maps ", $what, ", and owns nothing.")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $leaf<S: LeafSize>(PhysAddr, PhantomData<S>);
+        pub struct $leaf<S: LeafSize> {
+            phys: PhysAddr,
+            /// The allocator that says what is RAM.
+            checked_by: u64,
+            size: PhantomData<S>,
+        }
 
         #[doc = concat!("Contiguous leaves that map ", $what, ", and own nothing.")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $run<S: LeafSize> {
             start: PhysAddr,
             count: u64,
+            /// The allocator that says what is RAM.
+            checked_by: u64,
             size: PhantomData<S>,
         }
 
@@ -37,13 +45,16 @@ macro_rules! untracked {
             ///
             /// # Errors
             /// [`Error::BadPhysicalRange`], [`Error::IsRam`], [`Error::NotRam`].
-            pub fn new<M: FrameSource>(machine: &M, start: PhysAddr, count: u64) -> Result<Self, Error> {
+            pub fn new<M: TableMemory>(machine: &M, start: PhysAddr, count: u64) -> Result<Self, Error> {
                 let len_bytes = count.saturating_mul(S::LEN_BYTES);
-                let end =
-                    start.checked_add(len_bytes).filter(|_| len_bytes > 0 && start.is_aligned(S::LEN_BYTES));
-                end.ok_or(Error::BadPhysicalRange { start, len_bytes, align_bytes: S::LEN_BYTES })?;
+                let exists = start
+                    .checked_add(len_bytes)
+                    .is_some_and(|end| end.as_u64() <= 1 << machine.paging().physical_address_bits);
+                if !exists || len_bytes == 0 || !start.is_aligned(S::LEN_BYTES) {
+                    return Err(Error::BadPhysicalRange { start, len_bytes, align_bytes: S::LEN_BYTES });
+                }
                 $check(machine, start, len_bytes)?;
-                Ok(Self { start, count, size: PhantomData })
+                Ok(Self { start, count, checked_by: machine.frames().id(), size: PhantomData })
             }
 
             /// The leaf at `index`, if there are so many.
@@ -51,7 +62,7 @@ macro_rules! untracked {
             #[inline]
             pub fn leaf(&self, index: u64) -> Option<$leaf<S>> {
                 let phys = PhysAddr::new(self.start.as_u64() + index.min(self.count) * S::LEN_BYTES);
-                (index < self.count).then_some($leaf(phys, PhantomData))
+                (index < self.count).then_some($leaf { phys, checked_by: self.checked_by, size: PhantomData })
             }
         }
 
@@ -67,7 +78,7 @@ macro_rules! untracked {
             where
                 S: LeafSize + Divisible<Part: LeafSize>,
             {
-                $run { start: leaf.0, count: PARTS, size: PhantomData }
+                $run { start: leaf.phys, count: PARTS, checked_by: leaf.checked_by, size: PhantomData }
             }
 
             fn merge<S, M: FrameSource>(run: $run<S::Part>) -> Result<$leaf<S>, $run<S::Part>>
@@ -75,28 +86,29 @@ macro_rules! untracked {
                 S: LeafSize + Divisible<Part: LeafSize>,
             {
                 let whole = run.count == PARTS && run.start.is_aligned(S::LEN_BYTES);
-                if whole { Ok($leaf(run.start, PhantomData)) } else { Err(run) }
+                let leaf = $leaf { phys: run.start, checked_by: run.checked_by, size: PhantomData };
+                if whole { Ok(leaf) } else { Err(run) }
             }
         }
 
-        impl<S: LeafSize, M> Leaf<M> for $leaf<S> {
+        impl<S: LeafSize, M: FrameSource> Leaf<M> for $leaf<S> {
             #[inline]
-            fn is_of(&self, _: &M) -> bool {
-                true
+            fn is_of(&self, machine: &M) -> bool {
+                self.checked_by == machine.frames().id()
             }
 
             #[inline]
             fn into_phys(self) -> PhysAddr {
-                self.0
+                self.phys
             }
 
             #[inline]
-            unsafe fn from_phys(_: M, phys: PhysAddr) -> Self {
-                Self(phys, PhantomData)
+            unsafe fn from_phys(machine: M, phys: PhysAddr) -> Self {
+                Self { phys, checked_by: machine.frames().id(), size: PhantomData }
             }
         }
 
-        impl<S: LeafSize, M> LeafRun<M> for $run<S> {
+        impl<S: LeafSize, M: FrameSource> LeafRun<M> for $run<S> {
             #[inline]
             fn count(&self) -> u64 {
                 self.count
@@ -108,8 +120,8 @@ macro_rules! untracked {
             }
 
             #[inline]
-            unsafe fn from_phys(_: M, start: PhysAddr, count: u64) -> Self {
-                Self { start, count, size: PhantomData }
+            unsafe fn from_phys(machine: M, start: PhysAddr, count: u64) -> Self {
+                Self { start, count, checked_by: machine.frames().id(), size: PhantomData }
             }
         }
 
@@ -123,13 +135,13 @@ macro_rules! untracked {
             }
 
             #[inline]
-            fn is_of(&self, _: &M) -> bool {
-                true
+            fn is_of(&self, machine: &M) -> bool {
+                self.checked_by == machine.frames().id()
             }
 
             #[inline]
             fn take(self, _: u64) -> ($run<S>, Option<Self>) {
-                ($run { start: self.0, count: 1, size: PhantomData }, None)
+                ($run { start: self.phys, count: 1, checked_by: self.checked_by, size: PhantomData }, None)
             }
         }
 
@@ -140,15 +152,15 @@ macro_rules! untracked {
             }
 
             #[inline]
-            fn is_of(&self, _: &M) -> bool {
-                true
+            fn is_of(&self, machine: &M) -> bool {
+                self.checked_by == machine.frames().id()
             }
 
             #[inline]
             fn take(self, max: u64) -> ($run<S>, Option<Self>) {
                 let count = self.count.min(max);
                 let start = PhysAddr::new(self.start.as_u64() + count * S::LEN_BYTES);
-                let rest = Self { start, count: self.count - count, size: PhantomData };
+                let rest = Self { start, count: self.count - count, ..self };
                 (Self { count, ..self }, (rest.count > 0).then_some(rest))
             }
         }

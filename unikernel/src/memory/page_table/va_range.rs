@@ -37,7 +37,11 @@ pub struct Carved<O: Ownership, M: Machine> {
 
 impl<O: Ownership, M: Machine> VaRange<O, M> {
     /// For the address allocator and for what gives a range back.
-    pub(crate) const fn new(machine: M, span: Span) -> Self {
+    ///
+    /// # Safety
+    /// 1. The span lies in slots of kind `O`.
+    /// 2. No other range of this machine overlaps it, from now on.
+    pub(crate) const unsafe fn new(machine: M, span: Span) -> Self {
         Self { machine, span, kind: PhantomData }
     }
 
@@ -152,7 +156,8 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
         let mut cursor = self.cursor();
         match change(&mut cursor, span.range()) {
             Ok(()) => Ok(cursor.finish()),
-            Err(error) => Err(Rejected::new(error, Self::new(machine, span))),
+            // SAFETY: 1 and 2, it is the cursor's range, which is not used again.
+            Err(error) => Err(Rejected::new(error, unsafe { Self::new(machine, span) })),
         }
     }
 
@@ -169,10 +174,13 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
             }
             Err(error) => return Err(Rejected::new(error, self)),
         };
-        let piece = |start, end| (start < end).then(|| Self::new(self.machine, Span { start, end }));
+        // SAFETY: 1 and 2, the pieces do not overlap, and the whole is consumed.
+        let piece =
+            |start, end| (start < end).then(|| unsafe { Self::new(self.machine, Span { start, end }) });
         Ok(Carved {
             below: piece(self.span.start, span.start),
-            middle: Self::new(self.machine, span),
+            // SAFETY: as for the others.
+            middle: unsafe { Self::new(self.machine, span) },
             above: piece(span.end, self.span.end),
         })
     }
@@ -185,7 +193,8 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
         let same = core::ptr::eq(self.machine.space(), other.machine.space());
         let [first, second] = [self.span, other.span];
         if same && (first.end == second.start || second.end == first.start) {
-            return Ok(Self::new(self.machine, first.hull(second)));
+            // SAFETY: 1 and 2, both are consumed, and they are neighbours.
+            return Ok(unsafe { Self::new(self.machine, first.hull(second)) });
         }
         let error = Error::NotAdjacent { first: first.range(), second: second.range() };
         Err(Rejected::new(error, (self, other)))

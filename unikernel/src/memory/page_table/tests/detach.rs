@@ -192,6 +192,7 @@ fn a_forgotten_cursor_loses_its_range_and_frees_nothing() {
         assert_eq!(after.frames, before.frames);
         assert_eq!(after.kind(Kind::Tracked).detached_leaves, [4, 0, 0]);
         assert_eq!(after.kind(Kind::Mmio).detached_leaves, [8, 0, 0]);
+        assert_eq!(after.outstanding, 2, "both are counted");
         let lost = Subtree::<Tracked>::reserve_at(cpu, whole).unwrap_err();
         assert_eq!(lost, Error::NotFree { range: whole, kind: Kind::Tracked });
     });

@@ -43,8 +43,8 @@ pub(crate) fn with_ram(
 ) {
     let ram: Vec<Range<u64>> = ram.iter().map(|(first, end)| *first..*end).collect();
     let frames = ram.iter().map(|range| range.end).max().unwrap();
-    let arrays = SimulatedRam::new(frames as usize, with_memory, 2);
-    let machine = Simulation::new(arrays.arrays(), arrays.cells(), paging, &ram).unwrap();
+    let mut memory = SimulatedRam::new(frames as usize, with_memory, 2);
+    let machine = Simulation::new(&mut memory, paging, &ram).unwrap();
     let (cpu, inactive) = machine.boot().unwrap();
     test(cpu, inactive);
 }
@@ -110,7 +110,9 @@ pub(crate) fn inside<O: Ownership, M: Machine>(
 }
 
 /// Frees what was taken out.
-pub(crate) fn release<O: Ownership, M: Machine>(detached: Detached<O, M>) -> VaRange<O, M> {
+pub(crate) fn release<'a, O: Ownership>(
+    detached: Detached<O, SimulatedCpu<'a>>,
+) -> VaRange<O, SimulatedCpu<'a>> {
     crate::memory::page_table::flush(detached, &NoTlb::default()).release()
 }
 

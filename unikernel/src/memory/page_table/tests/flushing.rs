@@ -18,7 +18,7 @@ type Named = (Option<Vec<u64>>, Option<Vec<VirtRange>>);
 struct Recorder(RefCell<Vec<Named>>);
 
 // SAFETY: 1 to 3, no processor ever loaded a simulated table, so none has a translation.
-unsafe impl Shootdown for Recorder {
+unsafe impl Shootdown<SimulatedCpu<'_>> for Recorder {
     fn invalidate(&self, request: &FlushRequest) {
         assert!(!request.is_empty());
         let pages = request.pages(4).map(|pages| pages.map(|page| page.as_u64()).collect());
@@ -45,7 +45,7 @@ fn taken_out(cpu: SimulatedCpu<'_>, number: u64, pages: u64) -> Detached<Mmio, S
     cursor.finish()
 }
 
-fn asked_for(obligation: impl Obligation) -> Named {
+fn asked_for<'a>(obligation: impl Obligation<Machine = SimulatedCpu<'a>>) -> Named {
     let recorder = Recorder::default();
     let _flushed = flush(obligation, &recorder);
     recorder.only()

@@ -145,9 +145,8 @@ fn splitting_needs_a_table_or_changes_nothing_and_promoting_needs_none() {
 
 #[test]
 fn an_address_space_without_a_frame_for_its_root_is_refused() {
-    let arrays = SimulatedRam::new(2, 2, 1);
-    let machine =
-        Simulation::new(arrays.arrays(), arrays.cells(), RING_0, core::slice::from_ref(&(0..1))).unwrap();
+    let mut memory = SimulatedRam::new(2, 2, 1);
+    let machine = Simulation::new(&mut memory, RING_0, core::slice::from_ref(&(0..1))).unwrap();
     let cause = OutOfFrames { size: Size4KiB::NAME, count: 1, free_frames: 0 };
     assert!(matches!(machine.boot(), Err(SimulationError::OutOfFrames(found)) if found == cause));
     assert!(matches!(machine.boot(), Err(SimulationError::Booted)));

@@ -108,7 +108,7 @@ fn frames_in_pieces_are_mapped_in_their_order() {
         let (hole, third) = rest.split_at(1).unwrap();
         for piece in [third, first, run(cpu, 300), run(cpu, 1)] {
             expected.extend((0..piece.count()).map(|frame| piece.start().as_u64() + frame * KIB4));
-            batch.push(piece);
+            batch.push(piece).unwrap();
         }
         assert_eq!(expected.len(), 811);
         let mut heap = slot::<Tracked, _>(cpu, 0);

@@ -66,7 +66,8 @@ fn malformed_ranges_are_refused_by_every_operation() {
             refuses(cpu, error, || cursor.protect(range, WRITE_COMBINING).unwrap_err());
             devices = release(cursor.finish());
             refuses(cpu, error, || {
-                let owned = VaRange::<Mmio, _>::new(cpu, devices.span());
+                // SAFETY: only what is refused is done with it.
+                let owned = unsafe { VaRange::<Mmio, _>::new(cpu, devices.span()) };
                 refused(owned.carve(range)).0
             });
         }
@@ -247,6 +248,11 @@ fn frames_of_another_machine_are_not_mapped() {
                 let error = heap.map(place, run::<Size4KiB, _>(other, count), HEAP).unwrap_err().error;
                 assert_eq!(error, Error::ForeignFrames { range });
             }
+            let mut devices = slot::<Mmio, _>(cpu, 0);
+            let registers = device::<Size4KiB, _>(&other, 0, 1);
+            let place_of_device = at(&devices, 0);
+            let error = devices.map(place_of_device, registers, UNCACHED).unwrap_err().error;
+            assert_eq!(error, Error::ForeignFrames { range: part(&devices, 0, KIB4) });
             let mut cursor = heap.cursor();
             let frame = Frame::<Size4KiB, _>::allocate(other).unwrap();
             assert!(matches!(

@@ -23,11 +23,12 @@ fn device_registers_are_not_ram_and_windows_are() {
             let error = Error::NotRam { start: start(phys), len_bytes: count * KIB4 };
             refuses(cpu, error, || KvaRun::<Size4KiB>::new(&cpu, start(phys), count).unwrap_err());
         }
-        let last = (1 << 52) - KIB4;
+        let last = (1 << RING_0.physical_address_bits) - KIB4;
         for (phys, count, len_bytes) in [
             (DEVICE, 0, 0),
             (DEVICE + 8, 1, KIB4),
             (last, 2, 2 * KIB4),
+            ((1 << 52) - KIB4, 1, KIB4),
             (u64::MAX - 4095, 1, KIB4),
             (DEVICE, u64::MAX, u64::MAX),
         ] {

@@ -178,8 +178,8 @@ fn frames_in_a_row_that_begin_in_the_middle_of_a_block_are_not_promoted() {
         let heap = refuses(heap, |range, page| Error::NotContiguous { range, at: page(0), phys });
         let mut heap = release(heap.unmap().unwrap());
         let mut swapped = FrameBatch::new(cpu);
-        swapped.push(last);
-        swapped.push(first);
+        swapped.push(last).unwrap();
+        swapped.push(first).unwrap();
         assert_eq!(swapped.count(), 512);
         let phys = heap.map(at(&heap, 0), swapped, HEAP).map(|()| leaves(&heap)[0].2).unwrap();
         let phys = PhysAddr::new(phys);
