@@ -52,16 +52,14 @@ _test-miri: (_miri "memory::")
 _test-miri-short: (_miri "memory::frame::owned_tests memory::page_table::tests::pages memory::page_table::tests::untyped_model")
 
 # With tree borrows: the other model visits every cell of the simulated memory at each access to a table.
-_miri tests:
+_miri tests $MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-tree-borrows-no-precise-interior-mut":
     @rustup toolchain list | grep -q ^nightly || rustup toolchain install --profile minimal nightly
     @for component in miri rust-src; do \
         rustup component list --toolchain nightly --installed | grep -q "^$component" \
             || rustup component add --toolchain nightly $component || exit; \
     done
-    MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-tree-borrows-no-precise-interior-mut" \
-        cargo +nightly miri test --locked --package unikernel --lib -- {{ tests }}
-    MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-tree-borrows-no-precise-interior-mut" \
-        cargo +nightly miri test --locked --package memory-model
+    cargo +nightly miri test --locked --package unikernel --lib -- {{ tests }}
+    cargo +nightly miri test --locked --package memory-model
 
 # loom takes the place of atomics and threads, and tries every order of their accesses.
 _test-loom:

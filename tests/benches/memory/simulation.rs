@@ -5,7 +5,7 @@
 use crate::Result;
 use crate::arena::{Arena, PAGE, RAM, pointer};
 use crate::table::NodeFrames;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
@@ -34,7 +34,7 @@ pub(crate) struct Frames {
 pub(crate) struct FrameCpu {
     frames: &'static Frames,
     number: usize,
-    one_thread: PhantomData<Cell<()>>,
+    one_thread: PhantomData<*mut ()>,
 }
 
 /// A CPU that has an address space, too.
@@ -72,7 +72,7 @@ impl Frames {
 }
 
 // SAFETY: 1, a copy has the same reference. 2, each number is given out once, and stays with one thread, since the handle is
-// not `Sync`, and the threads of the benches keep it to themselves.
+// not `Send`.
 unsafe impl FrameSource for FrameCpu {
     #[inline]
     fn frames(&self) -> &FrameAllocator<'_> {
@@ -105,12 +105,12 @@ unsafe impl TableMemory for FrameCpu {
 unsafe impl FrameSource for Cpu {
     #[inline]
     fn frames(&self) -> &FrameAllocator<'_> {
-        &self.frames.frames.allocator
+        self.frames.frames()
     }
 
     #[inline]
     fn cpu(&self) -> usize {
-        self.frames.number
+        self.frames.cpu()
     }
 }
 
@@ -121,12 +121,12 @@ unsafe impl TableMemory for Cpu {
     #[inline]
     unsafe fn table(&self, frame: PhysAddr) -> &[AtomicU64; ENTRIES] {
         // SAFETY: the caller's promise.
-        unsafe { &*pointer(frame.as_u64()).cast::<[AtomicU64; ENTRIES]>() }
+        unsafe { self.frames.table(frame) }
     }
 
     #[inline]
     fn paging(&self) -> Paging {
-        RING_0
+        self.frames.paging()
     }
 }
 

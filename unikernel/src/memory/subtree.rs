@@ -86,7 +86,7 @@ impl<O: Placed> Subtree<O> {
         })
     }
 
-    /// Takes the longest free range.
+    /// Takes the longest free range: for who takes all of a subtree down.
     ///
     /// # Errors
     /// [`Error::NoRange`] if none is free.

@@ -74,9 +74,8 @@ impl<O: Placed> Drop for Region<O> {
         if Subtree::give_back(flushed(detached)).is_err() {
             eprintln!("the region could not be given back");
         }
-        if let Ok(all) = Subtree::<O>::reserve_longest(self.cpu) {
-            let given_back = Subtree::give_back(flushed(all.trim()));
-            debug_assert!(given_back.is_ok());
+        if Subtree::<O>::trim(self.cpu, &NoTlb).is_err() {
+            eprintln!("the tables of the region could not be given back");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::memory::page_table::entry::Entry;
 use crate::memory::page_table::level::L1;
 use crate::memory::page_table::machine::TableMemory;
 use crate::memory::page_table::tests::fixture::*;
+use crate::memory::page_table::view::View;
 use crate::memory::page_table::{Kva, KvaRun, Machine, Mmio, Tracked, VaRange};
 use crate::memory::simulation::{PVM, SimulatedCpu};
 use alloc::string::ToString;
@@ -189,6 +190,25 @@ fn each_kind_of_damage_is_found() {
         cpu.frames().set_state(heap_frame(mixed, 2).frame_number(), FrameState::Unmapped);
     });
     assert!(matches!(found[..], [Violation::NotALeafFrame { .. }]), "{found:?}");
+    let found = broken(|cpu, mixed| {
+        let table = Entry::from_bits(set_entry(&mixed.heap, 2, 0)).table();
+        let (again, _) = View::root(&cpu).down_to(mixed.heap.span().start, 2);
+        again.set(mixed.heap.span().start, Entry::node(table, 0));
+        again.set(mixed.heap.span().start + 2 * MIB2, Entry::node(table, 0));
+    });
+    assert!(matches!(found[..], [Violation::TableReachedTwice { .. }, ..]), "{found:?}");
+    let found = broken(|cpu, mixed| {
+        for _ in 0..2 {
+            // SAFETY: none: a frame is freed twice, to be found.
+            drop(unsafe { Frame::<Size4KiB, _>::from_raw(cpu, mixed.stack.start()) });
+        }
+    });
+    assert!(found.contains(&Violation::FreedTwice { frames: 1 }), "{found:?}");
+    let found = broken(|cpu, _| cpu.frames().miscount(3));
+    assert!(
+        matches!(found[..], [Violation::FreeCount { counted, found }] if counted + 1 == found),
+        "{found:?}"
+    );
     let found = broken(|cpu, _| {
         // SAFETY: the root of a test machine.
         let root = unsafe { cpu.table(cpu.space().root()) };

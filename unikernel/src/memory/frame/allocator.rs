@@ -126,14 +126,6 @@ impl<'a> FrameAllocator<'a> {
         self.pool.bitmap.is_taken(frame)
     }
 
-    /// Whether somebody holds the frame: it is taken, and not in the cache of a CPU. It searches all caches, and is
-    /// exact while no other CPU runs.
-    #[must_use]
-    pub fn is_allocated(&self, frame: u64) -> bool {
-        self.is_taken(frame)
-            && !self.cached_runs().any(|(first, count)| (first..first + count).contains(&frame))
-    }
-
     /// First frame and number of frames of everything in the caches of CPUs. Exact while no other CPU runs.
     pub fn cached_runs(&self) -> impl Iterator<Item = (u64, u64)> {
         self.pool.cached_runs()

@@ -35,6 +35,19 @@ unsafe impl FrameSource for TestCpu<'_> {
     }
 }
 
+impl FrameAllocator<'_> {
+    /// Whether somebody holds the frame: it is taken, and not in the cache of a CPU.
+    pub(crate) fn is_allocated(&self, frame: u64) -> bool {
+        self.is_taken(frame)
+            && !self.cached_runs().any(|(first, count)| (first..first + count).contains(&frame))
+    }
+
+    /// Loses count of a free frame of the 2 MiB with this number.
+    pub(crate) fn miscount(&self, area: usize) {
+        self.pool.bitmap.miscount(area);
+    }
+}
+
 impl TestArrays {
     /// Arrays for this many frames and CPUs.
     pub(crate) fn new(frames: usize, cpus: usize) -> Self {

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::node_ref::NodeRef;
 use super::ownership::{Backing, Leaf, Ownership};
 use super::pending::Pending;
-use super::query::Mapping;
+use super::query::{Leaves, Mapping};
 use super::resize::{self, Compound};
 use super::span::{Span, VirtRange};
 use super::unmap::{self, Tables};
@@ -146,6 +146,12 @@ impl<O: Ownership, M: Machine> Cursor<O, M> {
     #[inline]
     pub fn query(&self, address: VirtAddr) -> Option<Mapping<O>> {
         self.range.query(address)
+    }
+
+    /// All leaves of the range, in ascending order.
+    #[must_use]
+    pub fn leaves(&self) -> Leaves<'_, O, M> {
+        self.range.leaves()
     }
 
     /// Takes all leaves of `range` out and keeps the tables.

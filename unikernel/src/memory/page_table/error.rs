@@ -69,7 +69,7 @@ pub enum Error {
         second: VirtRange,
     },
     /// The frames belong to another machine than the range, or another one has checked the physical range.
-    ForeignFrames {
+    ForeignBacking {
         /// What was asked for.
         range: VirtRange,
     },
@@ -221,8 +221,11 @@ impl fmt::Display for Error {
             Self::NotAdjacent { first, second } => {
                 write!(formatter, "{first} and {second} are not neighbours")
             }
-            Self::ForeignFrames { range } => {
-                write!(formatter, "{range} can't be mapped to frames of another machine")
+            Self::ForeignBacking { range } => {
+                write!(
+                    formatter,
+                    "{range} can't be mapped to what belongs to another machine, or was checked by one"
+                )
             }
             Self::AlreadyMapped { range, at } => write!(formatter, "{range} can't be mapped: {at} is mapped"),
             Self::TableKept { range, at } => {

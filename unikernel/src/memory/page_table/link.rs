@@ -16,7 +16,7 @@ use x86::bits64::paging::PTFlags;
 /// Makes a frame a table with room for entries in `used`, which the caller writes; the others are absent. The note is for
 /// the audit.
 #[inline(never)]
-pub(crate) fn prepare<M: Machine>(
+pub(crate) fn make_table<M: Machine>(
     frame: Frame<Size4KiB, M>,
     note: FrameState,
     used: Range<usize>,
@@ -36,7 +36,7 @@ pub(crate) fn prepare<M: Machine>(
 /// Frees the frame of a table whose entries own nothing any more.
 ///
 /// # Safety
-/// The table comes from [`prepare`], once, and no CPU can reach it.
+/// The table comes from [`make_table`], once, and no CPU can reach it.
 #[inline(never)]
 pub(crate) unsafe fn free<M: Machine>(machine: M, table: PhysAddr) {
     // SAFETY: the caller's promise.
@@ -64,7 +64,7 @@ fn link_new<M: Machine>(
     reserve: &mut NodeReserve<M>,
 ) -> (PhysAddr, bool) {
     let user = if machine.paging().user { PTFlags::US.bits() } else { 0 };
-    let table = prepare(reserve.take(), note, 0..0);
+    let table = make_table(reserve.take(), note, 0..0);
     let entry = Entry::node(table, user).bits();
     if is_owned {
         cell.store(entry, Ordering::Release);
@@ -82,7 +82,7 @@ fn link_new<M: Machine>(
 }
 
 /// The table of level `target` that translates `address`, with those above it made from the reserve where there are none.
-/// Survey first: no leaf is in the way, and the reserve holds enough. The kind is for the audit's notes.
+/// The caller has surveyed: no leaf is in the way, and the reserve holds enough. The kind is for the audit's notes.
 #[inline(never)]
 pub(crate) fn reach<M: Machine>(
     machine: &M,
@@ -117,8 +117,9 @@ pub(crate) fn reach<M: Machine>(
 
 /// Adds to the count of a table's entries that are not absent; `is_owned` says whether all that it translates is.
 ///
-/// Relaxed, like all on this counter: that it is zero is relied on only by an owner of all that the table translates, to whom
-/// the ranges of all who counted have come since, by some synchronisation.
+/// Relaxed, like all on this counter. To an owner of all that the table translates, the ranges of all who counted have come
+/// since, by some synchronisation, so it is exact. Another owner sees its own additions, and of everybody else at most what
+/// that one added and took away again: never less than its own.
 #[inline]
 pub(crate) fn change_live<M: Machine>(machine: &M, table: PhysAddr, is_owned: bool, count: u64) {
     let live = machine.frames().word(table.frame_number());

@@ -17,26 +17,20 @@ use core::ops::Range;
 
 /// Maps all of `backing` from `at` on, by leaves of size `S`, where the caller owns `owned`.
 #[inline]
-pub(crate) fn map<O, S, M, B>(
+pub(crate) fn map<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     machine: &M,
     owned: Span,
     at: VirtAddr,
     backing: B,
     attributes: O::Attributes,
-) -> Result<(), Rejected<B>>
-where
-    O: Ownership,
-    S: LeafSize,
-    M: Machine,
-    B: Backing<O, S, M>,
-{
+) -> Result<(), Rejected<B>> {
     let range = VirtRange::new(at, backing.count().saturating_mul(S::LEN_BYTES));
     let span = match check::<S, M>(machine, owned, range) {
         Ok(span) => span,
         Err(error) => return Err(Rejected::new(error, backing)),
     };
     if !backing.is_of(machine) {
-        return Err(Rejected::new(Error::ForeignFrames { range }, backing));
+        return Err(Rejected::new(Error::ForeignBacking { range }, backing));
     }
     if backing.count() == 1 {
         return map_one::<O, S, M, B>(machine, owned, span, backing, attributes);
@@ -67,19 +61,13 @@ pub(crate) fn takes_leaves_of<M: Machine>(
 
 /// One leaf: one walk, if its table exists.
 #[inline]
-fn map_one<O, S, M, B>(
+fn map_one<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     machine: &M,
     owned: Span,
     page: Span,
     backing: B,
     attributes: O::Attributes,
-) -> Result<(), Rejected<B>>
-where
-    O: Ownership,
-    S: LeafSize,
-    M: Machine,
-    B: Backing<O, S, M>,
-{
+) -> Result<(), Rejected<B>> {
     // SAFETY: the page lies in the caller's range of kind `O`.
     let Some(node) = (unsafe { S::Level::find::<O, M>(machine, page.start) }) else {
         return map_range::<O, S, M, B>(machine, owned, page, backing, attributes);
@@ -89,19 +77,13 @@ where
 
 /// One leaf, into a table that exists.
 #[inline]
-pub(crate) fn map_in_table<O, S, M, B>(
+pub(crate) fn map_in_table<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     node: NodeRef<'_, O, S::Level, M>,
     owned: Span,
     page: Span,
     backing: B,
     attributes: O::Attributes,
-) -> Result<(), Rejected<B>>
-where
-    O: Ownership,
-    S: LeafSize,
-    M: Machine,
-    B: Backing<O, S, M>,
-{
+) -> Result<(), Rejected<B>> {
     let index = NodeRef::<O, S::Level, M>::index(page.start);
     let entry = node.entry(index);
     if !entry.is_absent() {
@@ -119,21 +101,16 @@ fn occupied<M: Machine>(table: View<'_, M>, entry: Entry, page: Span) -> Error {
     table.obstacle(entry, page).error(page.range())
 }
 
+/// Any number of leaves, with the tables that are missing.
 #[inline(never)]
-fn map_range<O, S, M, B>(
+fn map_range<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     machine: &M,
     owned: Span,
     span: Span,
     backing: B,
     attributes: O::Attributes,
-) -> Result<(), Rejected<B>>
-where
-    O: Ownership,
-    S: LeafSize,
-    M: Machine,
-    B: Backing<O, S, M>,
-{
-    let mut reserve = match prepare(machine, span, S::Level::NUMBER) {
+) -> Result<(), Rejected<B>> {
+    let mut reserve = match survey(machine, span, S::Level::NUMBER) {
         Ok(reserve) => reserve,
         Err(error) => return Err(Rejected::new(error, backing)),
     };
@@ -150,7 +127,7 @@ where
 
 /// Sees to it that nothing is in the way of leaves of this level in `span`, and takes frames for the tables that are missing.
 #[inline(never)]
-fn prepare<M: Machine>(machine: &M, span: Span, level: u8) -> Result<NodeReserve<M>, Error> {
+fn survey<M: Machine>(machine: &M, span: Span, level: u8) -> Result<NodeReserve<M>, Error> {
     let range = span.range();
     let missing =
         View::root(machine).missing_tables(span, level).map_err(|obstacle| obstacle.error(range))?;
@@ -168,19 +145,14 @@ impl Obstacle {
 
 /// Writes the leaves of one table, which is made if it is missing.
 #[inline]
-fn fill_table<O, S, M, B>(
+fn fill_table<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     machine: &M,
     owned: Span,
     part: Span,
     supply: &mut Supply<O, S, M, B>,
     attributes: u64,
     reserve: &mut NodeReserve<M>,
-) where
-    O: Ownership,
-    S: LeafSize,
-    M: Machine,
-    B: Backing<O, S, M>,
-{
+) {
     let parent = NodeRef::<O, <S::Level as LeafLevel>::Parent, M>::reach(machine, part.start, owned, reserve);
     let indices = NodeRef::<O, S::Level, M>::indices(part);
     let count = indices.len() as u64;

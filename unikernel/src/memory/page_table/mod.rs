@@ -42,8 +42,8 @@
 //!    shared where a range was carved through it; it stays until the pieces are joined, since nobody else may change it.
 //! 3. A table is filled or cleared before the Release that links it; walks load entries with Acquire.
 //! 4. Each table counts its entries that are not absent, in the metadata of its frame. Who owns all that it translates counts
-//!    by plain stores, others by atomic addition. Detached entries count until they are released. That a count is zero is
-//!    relied on for an owned extent only.
+//!    by plain stores, others by atomic addition. Detached entries count until they are released. A count is exact to who owns
+//!    all; to others it is at least the number of their own entries, so that zero tells them that they have none.
 //! 5. What takes something away consumes the range, and [`Detached`] holds it until the flush: so (1) covers entries that
 //!    await one, and nobody maps there meanwhile. A [`Cursor`] refuses that itself.
 //! 6. No operation calls back into its caller's code, waits, or needs memory in order to free memory.

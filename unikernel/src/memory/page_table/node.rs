@@ -7,7 +7,7 @@ use super::attributes::Attributes;
 use super::collector::Collector;
 use super::entry::{Entry, EntryKind};
 use super::level::{ENTRIES, InnerLevel, LeafLevel, TableLevel};
-use super::link::{free, prepare, take_frame};
+use super::link::{free, make_table, take_frame};
 use super::machine::Machine;
 use super::node_ref::NodeRef;
 use super::ownership::{Leaf, Ownership};
@@ -38,7 +38,7 @@ impl<O: Ownership, L: LeafLevel, M: Machine> Node<O, L, M> {
     /// A table whose entries in `used` the caller writes before anything else happens to it; the others are absent.
     pub(crate) fn with_room(frame: Frame<Size4KiB, M>, used: Range<usize>) -> Self {
         let machine = frame.machine();
-        let table = prepare(frame, FrameState::Node { kind: O::KIND, level: L::NUMBER }, used);
+        let table = make_table(frame, FrameState::Node { kind: O::KIND, level: L::NUMBER }, used);
         Self { table, machine, type_of: PhantomData }
     }
 
@@ -131,6 +131,7 @@ impl<O: Ownership, L: LeafLevel, M: Machine> Drop for Node<O, L, M> {
             for index in 0..ENTRIES {
                 let entry = node.entry(index);
                 match entry.kind(L::NUMBER) {
+                    // To what is malformed nothing was ever given over.
                     EntryKind::Absent | EntryKind::Malformed => {}
                     // SAFETY: the leaf was given over to this entry, which no CPU can reach, and which goes with the table.
                     EntryKind::Leaf | EntryKind::DetachedLeaf => unsafe {

@@ -88,7 +88,7 @@ pub struct Leaves<'m, O: Ownership, M: Machine> {
     kind: PhantomData<O>,
 }
 
-/// The same without the kind.
+/// The walk over them, for which the kind does not matter.
 struct Walk<'m, M: Machine> {
     root: View<'m, M>,
     rest: Span,
@@ -107,7 +107,7 @@ impl<M: Machine> Walk<'_, M> {
         while !self.rest.is_empty() {
             let at = self.rest.start;
             let near = self.last.filter(|(extent, _)| extent.contains(Span::page(at)));
-            let (view, entry, _) = near.map_or(self.root, |(_, view)| view).down_to(at, L1::NUMBER);
+            let (view, entry) = near.map_or(self.root, |(_, view)| view).down_to(at, L1::NUMBER);
             let block = view.block(at);
             if view.level() == L1::NUMBER {
                 self.last = Some((Span::block(at, L2::SHIFT), view));

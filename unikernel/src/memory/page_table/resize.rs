@@ -38,7 +38,7 @@ struct Place {
 impl Place {
     /// The entry for `block` at `level`, if it is of this kind.
     fn find<M: Machine>(machine: &M, block: Span, level: u8, kind: EntryKind) -> Option<Self> {
-        let (view, entry, _) = View::root(machine).down_to(block.start, level);
+        let (view, entry) = View::root(machine).down_to(block.start, level);
         (view.level() == level && entry.kind(level) == kind).then(|| Self { table: view.table(), entry })
     }
 

@@ -3,7 +3,7 @@
 
 use super::entry::{Entry, EntryKind};
 use super::error::Error;
-use super::level::{ENTRIES, L4, Level, shift};
+use super::level::{ENTRIES, L1, L4, Level, shift};
 use super::machine::{EntryCell, Machine};
 use super::span::{Span, canonical};
 use crate::memory::address::PhysAddr;
@@ -98,19 +98,21 @@ impl<'m, M: Machine> View<'m, M> {
 
     /// The leaf that an edge of `span` cuts.
     pub(crate) fn cut_leaf(self, span: Span) -> Option<Span> {
-        let leaves = [span.start, span.end - 1].map(|address| self.down_to(address, 1));
-        let found = leaves.into_iter().filter(|(view, entry, _)| entry.kind(view.level) == EntryKind::Leaf);
-        found.map(|(view, _, address)| view.block(address)).find(|block| !span.contains(*block))
+        [span.start, span.end - 1].into_iter().find_map(|address| {
+            let (view, entry) = self.down_to(address, L1::NUMBER);
+            let block = view.block(address);
+            (entry.kind(view.level) == EntryKind::Leaf && !span.contains(block)).then_some(block)
+        })
     }
 
     /// Follows `address` down to level `lowest`, or to where no table leads on: the table there, and the entry.
     #[inline(never)]
-    pub(crate) fn down_to(self, address: u64, lowest: u8) -> (Self, Entry, u64) {
+    pub(crate) fn down_to(self, address: u64, lowest: u8) -> (Self, Entry) {
         let mut view = self;
         loop {
             let entry = view.entry(view.index(address));
             if view.level == lowest || entry.kind(view.level) != EntryKind::Node {
-                return (view, entry, address);
+                return (view, entry);
             }
             view = view.child(entry);
         }

@@ -246,18 +246,18 @@ fn frames_of_another_machine_are_not_mapped() {
             for count in [1, 300] {
                 let range = part(&heap, 0, count * KIB4);
                 let error = heap.map(place, run::<Size4KiB, _>(other, count), HEAP).unwrap_err().error;
-                assert_eq!(error, Error::ForeignFrames { range });
+                assert_eq!(error, Error::ForeignBacking { range });
             }
             let mut devices = slot::<Mmio, _>(cpu, 0);
             let registers = device::<Size4KiB, _>(&other, 0, 1);
             let place_of_device = at(&devices, 0);
             let error = devices.map(place_of_device, registers, UNCACHED).unwrap_err().error;
-            assert_eq!(error, Error::ForeignFrames { range: part(&devices, 0, KIB4) });
+            assert_eq!(error, Error::ForeignBacking { range: part(&devices, 0, KIB4) });
             let mut cursor = heap.cursor();
             let frame = Frame::<Size4KiB, _>::allocate(other).unwrap();
             assert!(matches!(
                 cursor.map_page(place, frame, HEAP).unwrap_err().error,
-                Error::ForeignFrames { .. }
+                Error::ForeignBacking { .. }
             ));
             let mut table = Node::<Tracked, L1, _>::new(Frame::allocate(cpu).unwrap());
             let frame = Frame::<Size4KiB, _>::allocate(other).unwrap();
