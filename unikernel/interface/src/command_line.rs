@@ -16,6 +16,12 @@ pub const LOG: &str = "log";
 /// Kernel parameter without a value: the console ends at a terminal, where somebody watches.
 pub const TERMINAL: &str = "terminal";
 
+/// Kernel parameter without a value: audit the page tables when the application has ended.
+pub const AUDIT: &str = "audit";
+
+/// Kernel parameter without a value: print the address space when the application has ended.
+pub const DUMP_ADDRESS_SPACE: &str = "dump-address-space";
+
 /// Displays an argument in the quoted form that [`Words`] reads back.
 pub struct Quoted<'a>(pub &'a str);
 

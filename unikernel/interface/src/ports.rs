@@ -27,3 +27,7 @@ pub const DEBUGCON: u16 = 0xe9;
 
 /// What a read of [`DEBUGCON`] returns when QEMU's device is there.
 pub const DEBUGCON_PRESENT: u8 = 0xe9;
+
+/// Sleep control register of hardware-reduced ACPI (ACPI specification 4.8.3.7), as `vmm-stub` has it and its FADT says: a
+/// byte with sleep enable and sleep type 5 powers the machine off. The address is that of Cloud Hypervisor's.
+pub const SLEEP_CONTROL: u16 = 0x600;

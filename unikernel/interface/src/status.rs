@@ -90,6 +90,8 @@ statuses! {
         BootFailure = 100, "the guest kernel could not boot";
         /// A verification found memory that did not hold what was written to it.
         VerificationFailure = 101, "the guest found wrong words in its memory";
+        /// An audit found page tables or frames that are not as they must be.
+        AuditFailure = 102, "the guest's audit of its page tables failed";
     }
 }
 
