@@ -126,10 +126,10 @@ _build-test-guests: (_guests "guests" test_guests)
 
 # Builds guest crates and packs them into target/FOLDER.
 _guests folder crates: _rust-target
-    @cargo build --quiet --locked --release --target {{ guest_target }} {{ prepend("--package ", crates) }}
+    @cargo build --quiet --locked --profile guest --target {{ guest_target }} {{ prepend("--package ", crates) }}
     @for crate in {{ crates }}; do \
         cargo run --quiet --locked --release --package image-tool -- pack \
-            {{ quote(target_dir) }}/{{ guest_target }}/release/$crate {{ quote(target_dir) }}/{{ folder }}/$crate >/dev/null || exit; \
+            {{ quote(target_dir) }}/{{ guest_target }}/guest/$crate {{ quote(target_dir) }}/{{ folder }}/$crate >/dev/null || exit; \
     done
 
 # The guest's target, which the toolchain file alone does not fetch everywhere.

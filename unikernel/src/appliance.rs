@@ -1,8 +1,11 @@
 //! The application of an image: what it is called with, and how it ends.
 
 use crate::device::{exit, milestone};
+use crate::memory::audit::Dump;
+use crate::memory::live::{self, regions};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 use guest_interface::command_line::Words;
 use guest_interface::host_information::Milestone;
 use guest_interface::status::{ApplicationStatus, KernelStatus};
@@ -53,7 +56,50 @@ pub(crate) fn run(arguments: &str) -> ! {
     }
     let arguments: Vec<String> = Words::new(arguments).collect();
     milestone::stamp(Milestone::ApplicationStart);
-    exit::application(freehold_application(&arguments))
+    let status = freehold_application(&arguments);
+    drop(arguments);
+    look_at_memory();
+    exit::application(status)
+}
+
+/// What is done when the application has ended.
+static AUDIT: AtomicBool = AtomicBool::new(false);
+static DUMP: AtomicBool = AtomicBool::new(false);
+
+/// Says what shall be done when the application has ended.
+pub(crate) fn at_end(audit: bool, dump: bool) {
+    AUDIT.store(audit, Ordering::Relaxed);
+    DUMP.store(dump, Ordering::Relaxed);
+}
+
+/// Prints or audits the address space, as the command line asked for.
+fn look_at_memory() {
+    if DUMP.load(Ordering::Relaxed) {
+        dump_address_space();
+    }
+    if AUDIT.load(Ordering::Relaxed) {
+        audit();
+    }
+}
+
+/// Prints all that is mapped, a line for each stretch.
+pub fn dump_address_space() {
+    if let Some(machine) = live::machine() {
+        crate::print!("{}", Dump::with_names(machine, regions::name_of));
+    }
+}
+
+/// Audits the live page tables from CR3 and all frames, and logs what there is. What is wrong ends the machine, with
+/// [`KernelStatus::AuditFailure`], after the report was printed.
+pub fn audit() {
+    let Some(report) = live::audit_now() else { return };
+    if report.is_clean() {
+        log::info!("{report}");
+    } else {
+        crate::println!("{report}");
+        crate::device::console::flush();
+        exit::kernel(KernelStatus::AuditFailure)
+    }
 }
 
 /// Ends the machine with [`KernelStatus::VerificationFailure`]: for an application that has found wrong words in memory

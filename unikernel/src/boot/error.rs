@@ -1,6 +1,6 @@
 //! Why a kernel could not boot.
 
-use super::page_tables::OutOfTables;
+use crate::memory::live::BringUpError;
 use crate::memory::range_set::TooManyRanges;
 use core::fmt;
 
@@ -61,13 +61,15 @@ pub enum BootError {
     NoFreeRam,
     /// The processor has no no-execute bit in page tables.
     NoExecuteMissing,
-    /// The image alone needs more page tables than there are.
-    ImageTooLarge,
+    /// The processor has no page attribute table.
+    PageAttributeTableMissing,
+    /// There is no address space to live in.
+    Memory(BringUpError),
 }
 
-impl From<OutOfTables> for BootError {
-    fn from(_: OutOfTables) -> Self {
-        Self::ImageTooLarge
+impl From<BringUpError> for BootError {
+    fn from(error: BringUpError) -> Self {
+        Self::Memory(error)
     }
 }
 
@@ -106,7 +108,10 @@ impl fmt::Display for BootError {
             Self::NoExecuteMissing => {
                 formatter.write_str("the processor has no no-execute pages (CPUID 0x80000001 EDX bit 20): give the guest a newer one")
             }
-            Self::ImageTooLarge => formatter.write_str("the image needs more boot page tables than the kernel has"),
+            Self::PageAttributeTableMissing => {
+                formatter.write_str("the processor has no page attribute table (CPUID 1 EDX bit 16): give the guest a newer one")
+            }
+            Self::Memory(cause) => cause.fmt(formatter),
             Self::NoFreeRam => formatter.write_str("the memory map leaves no free RAM above 1 MiB: give the guest more"),
         }
     }

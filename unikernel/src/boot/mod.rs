@@ -2,31 +2,27 @@
 
 mod error;
 pub(crate) mod head;
-mod page_tables;
+mod paging;
 mod parameters;
 mod start_info;
 
 pub use error::BootError;
 
 use crate::appliance;
-use crate::cpu::{clock, descriptors, features, host::Host, vectors};
+use crate::cpu::{clock, descriptors, host::Host, vectors};
 use crate::device::{console, milestone, result};
 use crate::diagnosis::logger;
 use crate::memory::guarded_stack::BOOT_STACK;
 use crate::memory::heap::HEAP;
 use crate::memory::image;
+use crate::memory::live::{self, BringUpError, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, Ram};
-use core::cell::UnsafeCell;
 use guest_interface::host_information::Milestone;
-use page_tables::{Builder, OutOfTables, POOL_LEN, Table};
 use parameters::Parameters;
 use spin::Once;
 use start_info::{PhysicalMemory, StartInfo};
 
 static START_INFO: Once<StartInfo> = Once::new();
-
-/// How much of memory the page tables of the head, and those that a VMM gives, map one to one.
-const MAPPED_AT_START: u64 = 1 << 30;
 
 /// Called by the head, on the boot stack, with the physical address of the PVH start info.
 pub(crate) extern "C" fn start(start_info: u64) -> ! {
@@ -47,11 +43,8 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     let info = START_INFO.try_call_once(|| StartInfo::read(&MappedAtStart, start_info))?;
     if let Some((information, record)) = info.host_information {
         console::use_doorbell(information.doorbell_port);
-        if let Some(port) = information.result_port {
-            result::use_doorbell(port);
-        }
-        // SAFETY: `StartInfo` takes only a record that is whole, aligned, and in RAM that the kernel leaves alone and has
-        // mapped writable, now and later.
+        // SAFETY: `StartInfo` takes only a record that is whole, aligned, and in RAM that the kernel leaves alone; it is mapped
+        // one to one until the record is moved to its place in the RAM window, below.
         unsafe { milestone::use_record(record) };
         milestone::stamp_at(Milestone::KernelEntry, clock::entry_ticks());
     }
@@ -63,68 +56,34 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     let mut ram = Ram::new(info.map(), reserved)?;
 
     descriptors::install(host);
-    let mapped = install_page_tables(host, &ram)?;
-    if let Err(OutOfTables { reached }) = mapped {
-        ram.forget_from(reached)?;
-    }
+    let paging = paging::prepare(host)?;
+    // SAFETY: 1, the head and VMMs map the first GiB one to one, by tables in the image or below 1 MiB. 2, by the memory map,
+    // without the image and modules. 3, it is prepared. 4, `boot` runs once.
+    let (machine, unused_from) =
+        unsafe { live::bring_up(paging, &mut ram, &BOOT_STACK, &[descriptors::fault_stack()]) }?;
     let ram = ram::set_of_machine(ram);
+    if let Some((information, record)) = info.host_information {
+        // SAFETY: as above; the window shows all RAM, and low RAM is never handed out.
+        unsafe { milestone::use_record(RAM_WINDOW.as_u64() + record) };
+        if let Some(port) = information.result_port {
+            result::use_doorbell(machine, port).map_err(BringUpError::from)?;
+        }
+    }
 
     vectors::enable(host);
     clock::init(info.host_information.and_then(|(information, _)| information.tsc_hz));
     logger::init(parameters.level);
-    say_hello(host, ram, &parameters, mapped);
+    say_hello(host, ram, &parameters, unused_from);
 
-    if ram.free().ranges().is_empty() {
-        return Err(BootError::NoFreeRam);
-    }
-    // SAFETY: free RAM is nobody's, all RAM is mapped one to one, and this function runs once.
-    unsafe { HEAP.init(ram.free()) };
+    let heap = live::map_heap(machine)?;
+    // SAFETY: the range was mapped for the heap alone, and this function runs once.
+    unsafe { HEAP.init(heap) };
+    appliance::at_end(parameters.audit, parameters.dump);
     Ok(parameters.arguments)
 }
 
-/// Builds the boot page tables in their static pool and switches to them. The inner result says how far they reach.
-fn install_page_tables(host: Host, ram: &Ram) -> Result<Result<(), OutOfTables>, BootError> {
-    struct Pool(UnsafeCell<[Table; POOL_LEN]>);
-    // SAFETY: used once, below, by the one processor that boots.
-    unsafe impl Sync for Pool {}
-    static POOL: Pool = Pool(UnsafeCell::new([Table::EMPTY; POOL_LEN]));
-
-    if !features::has_no_execute() {
-        return Err(BootError::NoExecuteMissing);
-    }
-    // SAFETY: `boot` runs once, so this is the only reference; afterwards only the processor reads the tables.
-    let pool = unsafe { &mut *POOL.0.get() };
-    let address = pool.as_ptr() as u64;
-    let mut builder = Builder::new(pool, address, host, host.takes_1g_leaves(features::has_1g_leaves()));
-    builder.map_image(&image::sections(), &[BOOT_STACK.guard()])?;
-    builder.map_stack(descriptors::FAULT_STACK_MAPPED.start, &descriptors::fault_stack())?;
-    let mapped = builder.map_ram(ram.all(), &image::range())?;
-    // SAFETY: the tables map the running code, its data and its stack where they are; their entries use the no-execute
-    // bit, which is enabled first.
-    unsafe {
-        if host.owns_control_registers() {
-            enable_no_execute();
-        }
-        x86::controlregs::cr3_write(builder.root());
-    }
-    Ok(mapped)
-}
-
-/// Sets IA32_EFER.NXE (Intel SDM volume 4).
-///
-/// # Safety
-/// The processor has the bit and runs at level 0.
-unsafe fn enable_no_execute() {
-    const NO_EXECUTE_ENABLE: u64 = 1 << 11;
-    // SAFETY: the caller's promise; the other bits stay.
-    unsafe {
-        let efer = x86::msr::rdmsr(x86::msr::IA32_EFER);
-        x86::msr::wrmsr(x86::msr::IA32_EFER, efer | NO_EXECUTE_ENABLE);
-    }
-}
-
 /// The first log lines: what runs where, and what was odd about it.
-fn say_hello(host: Host, ram: &Ram, parameters: &Parameters<'_>, mapped: Result<(), OutOfTables>) {
+fn say_hello(host: Host, ram: &Ram, parameters: &Parameters<'_>, unused_from: Option<u64>) {
     let (all, free) = (ram.all().len_bytes(), ram.free().len_bytes());
     log::info!(
         "Freehold {} at {}, {} KiB of RAM, {} KiB free",
@@ -139,8 +98,10 @@ fn say_hello(host: Host, ram: &Ram, parameters: &Parameters<'_>, mapped: Result<
     for range in ram.free().ranges() {
         log::debug!("free RAM {:#x} to {:#x}", range.start, range.end);
     }
-    if let Err(OutOfTables { reached }) = mapped {
-        log::warn!("RAM from {reached:#x} up stays unused: this host has no 1 GiB pages");
+    if let Some(address) = unused_from {
+        log::warn!(
+            "RAM from {address:#x} up stays unused: what is noted about frames has to fit into the first GiB"
+        );
     }
     for word in parameters.unknown() {
         log::warn!(

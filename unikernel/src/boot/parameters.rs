@@ -1,7 +1,7 @@
 //! Kernel parameters: the words of the command line before its first lone `--`.
 
 use super::BootError;
-use guest_interface::command_line::{LOG, TERMINAL, split};
+use guest_interface::command_line::{AUDIT, DUMP_ADDRESS_SPACE, LOG, TERMINAL, split};
 use log::LevelFilter;
 
 /// Log level without a `log=` parameter.
@@ -14,6 +14,10 @@ pub(super) struct Parameters<'a> {
     pub(super) level: LevelFilter,
     /// Whether the console ends at a terminal.
     pub(super) terminal: bool,
+    /// Whether the page tables shall be audited at the end.
+    pub(super) audit: bool,
+    /// Whether the address space shall be printed at the end.
+    pub(super) dump: bool,
     /// The application's part, still quoted.
     pub(super) arguments: &'a str,
     kernel: &'a str,
@@ -27,19 +31,22 @@ impl<'a> Parameters<'a> {
     pub(super) fn read(line: &'a str) -> Result<Self, BootError> {
         let (kernel, arguments) = split(line);
         let mut level = DEFAULT_LEVEL;
-        let mut terminal = false;
+        let has = |wanted: &str| kernel.split_whitespace().any(|word| word == wanted);
         for word in kernel.split_whitespace() {
             if let Some((LOG, value)) = word.split_once('=') {
                 level = value.parse().map_err(|_| BootError::UnknownLogLevel)?;
             }
-            terminal |= word == TERMINAL;
         }
-        Ok(Self { level, terminal, arguments, kernel })
+        let (terminal, audit, dump) = (has(TERMINAL), has(AUDIT), has(DUMP_ADDRESS_SPACE));
+        Ok(Self { level, terminal, audit, dump, arguments, kernel })
     }
 
     /// The parameters that this kernel does not know.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &'a str> {
-        let known = |word: &str| word == TERMINAL || matches!(word.split_once('='), Some((LOG, _)));
+        let known = |word: &str| {
+            [TERMINAL, AUDIT, DUMP_ADDRESS_SPACE].contains(&word)
+                || matches!(word.split_once('='), Some((LOG, _)))
+        };
         self.kernel.split_whitespace().filter(move |word| !known(word))
     }
 }
@@ -64,6 +71,14 @@ mod tests {
         for line in ["", "-- terminal", "terminal=no", "terminals"] {
             assert!(!Parameters::read(line).unwrap().terminal, "{line:?}");
         }
+    }
+
+    #[test]
+    fn what_is_done_at_the_end_is_asked_for_before_the_arguments() {
+        let asked = |line| Parameters::read(line).map(|parameters| (parameters.audit, parameters.dump));
+        assert_eq!(asked("audit log=info dump-address-space -- x"), Ok((true, true)));
+        assert_eq!(asked("log=info -- audit dump-address-space"), Ok((false, false)));
+        assert_eq!(Parameters::read("audit dump-address-space").unwrap().unknown().count(), 0);
     }
 
     #[test]

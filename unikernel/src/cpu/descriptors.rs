@@ -4,6 +4,7 @@ use super::exceptions;
 use super::host::{
     GateType, Host, KERNEL_CODE_INDEX, KERNEL_DATA_INDEX, TSS_INDEX, USER_CODE_INDEX, USER_DATA_INDEX,
 };
+use crate::memory::live::Stack;
 use core::cell::UnsafeCell;
 use spin::Once;
 use x86::Ring;
@@ -27,9 +28,8 @@ const FAULT_IST: u8 = 1;
 /// Length in bytes of the stack that double faults are handled on.
 const FAULT_STACK_LEN: usize = 32 << 10;
 
-/// Where the fault stack is mapped: in the upper half, where KVM_PVM wants the stacks of a TSS. The pages around it
-/// are never mapped.
-pub(crate) const FAULT_STACK_WINDOW: u64 = 0xffff_ff80_0000_1000;
+/// Where the fault stack is mapped: in the upper half, where KVM_PVM wants the stacks of a TSS.
+const FAULT_STACK_WINDOW: u64 = 0xffff_ff80_0000_1000;
 
 #[repr(C, align(4096))]
 struct FaultStack(UnsafeCell<[u8; FAULT_STACK_LEN]>);
@@ -39,10 +39,10 @@ unsafe impl Sync for FaultStack {}
 
 static FAULT_STACK: FaultStack = FaultStack(UnsafeCell::new([0; FAULT_STACK_LEN]));
 
-/// Where the fault stack lies in the image.
-pub(crate) fn fault_stack() -> crate::memory::AddressRange {
+/// The fault stack, as it is to be mapped: between pages that never are.
+pub(crate) fn fault_stack() -> Stack {
     let start = FAULT_STACK.0.get() as u64;
-    start..start + FAULT_STACK_LEN as u64
+    Stack { name: "fault stack", memory: start..start + FAULT_STACK_LEN as u64, window: FAULT_STACK_WINDOW }
 }
 
 /// The fault stack as the processor uses it.

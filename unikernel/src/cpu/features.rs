@@ -29,6 +29,22 @@ pub fn has_no_execute() -> bool {
     leaf(0x8000_0001).edx & (1 << 20) != 0
 }
 
+/// Whether page-table entries select cache types by the page attribute table (CPUID 1 EDX bit 16).
+#[must_use]
+pub fn has_page_attribute_table() -> bool {
+    leaf(1).edx & (1 << 16) != 0
+}
+
+/// How many bits physical addresses have (CPUID 0x8000_0008 EAX bits 7 to 0; 36 where that is not told: Intel SDM volume 3,
+/// 4.1.4).
+#[must_use]
+pub fn physical_address_bits() -> u32 {
+    match leaf(0x8000_0008).eax & 0xff {
+        0 => 36,
+        bits => bits.min(crate::memory::address::PHYSICAL_ADDRESS_BITS),
+    }
+}
+
 /// Whether there is a hypervisor with leaves of its own (CPUID 1 ECX bit 31).
 fn has_hypervisor() -> bool {
     leaf(1).ecx & (1 << 31) != 0

@@ -11,7 +11,6 @@
 //! | double fault | on the stack of its gate (IST) | the host ignores the IST: its gate leads to level 0, where the handler is emulated, so that the processor switches to the TSS's RSP0, which must lie in the upper half |
 //! | one TLB flush of a page | cheap | a trap, as dear as flushing all |
 
-use crate::memory::PAGE_LEN;
 use spin::Once;
 use x86::Ring;
 use x86::bits64::paging::PTFlags;
@@ -131,13 +130,10 @@ impl Host {
         matches!(self, Self::RingZero) && cpuid_has_them
     }
 
-    /// Whether a root table may lie at this physical address.
+    /// Whether the root table must lie in a frame with an odd number.
     #[must_use]
-    pub const fn takes_root_table_at(self, address: u64) -> bool {
-        match self {
-            Self::RingZero => true,
-            Self::PvmLevel3 => address & PAGE_LEN != 0,
-        }
+    pub const fn wants_root_in_odd_frame(self) -> bool {
+        matches!(self, Self::PvmLevel3)
     }
 
     /// Number of pages from which flushing the whole TLB costs less than flushing them one by one.
@@ -166,13 +162,6 @@ mod tests {
         assert_eq!(Host::RingZero.data_selector().bits(), 0x10);
         assert_eq!(Host::PvmLevel3.code_selector().bits(), 0x33, "fixed by KVM_PVM");
         assert_eq!(Host::PvmLevel3.data_selector().bits(), 0x2b, "fixed by KVM_PVM");
-    }
-
-    #[test]
-    fn pvm_wants_its_root_table_in_an_odd_page() {
-        assert!(Host::PvmLevel3.takes_root_table_at(0x20_1000));
-        assert!(!Host::PvmLevel3.takes_root_table_at(0x20_2000));
-        assert!(Host::RingZero.takes_root_table_at(0x20_2000));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::doorbell::SharedRecord;
 use super::serial::Serial;
+use crate::memory::address::PhysAddr;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use spin::Mutex;
@@ -100,8 +101,12 @@ impl Console {
             return;
         }
         match doorbell_port() {
-            // SAFETY: the record belongs to this console, which is borrowed mutably; the host announced the port.
-            Some(port) => unsafe { self.record.ring(port, bytes) },
+            Some(port) => {
+                // Consoles are statics, and the image is mapped one to one.
+                let start = PhysAddr::new(bytes.as_ptr() as u64);
+                // SAFETY: the record belongs to this console, which is borrowed mutably; the host announced the port.
+                unsafe { self.record.ring(port, start, bytes.len() as u32) };
+            }
             None => self.serial.get_or_insert_with(Serial::new).write(bytes),
         }
         self.len = 0;

@@ -1,7 +1,7 @@
 //! Reports an exception that nothing handles, and ends the machine.
 
 use super::backtrace::{Backtrace, caller_of_no_code};
-use super::region::Region;
+use super::region::AddressInfo;
 use super::symbols::CodeAddress;
 use crate::cpu::exceptions::ExceptionFrame;
 use crate::device::console::print_emergency;
@@ -21,7 +21,7 @@ static FAULTS: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug, PartialEq, Eq)]
 enum Cause {
     /// An access that the page tables don't allow.
-    Page { address: u64, error: PageFaultError, region: Region },
+    Page { address: u64, error: PageFaultError, info: AddressInfo },
     /// A stack pointer that ran into a guard page.
     StackOverflow { address: u64, stack: &'static str },
     /// Any other exception of the processor.
@@ -34,15 +34,15 @@ impl Cause {
     /// Judges an exception. `address` is what CR2 holds, right for page faults and for double faults after one;
     /// `stack_pointer` is that of the interrupted code.
     fn of(vector: u8, error_code: u64, address: u64, stack_pointer: u64) -> Self {
-        let region = Region::of(address);
+        let info = AddressInfo::of(address);
         // The guard page may also be hit by a stray pointer. A push faults within a page of the stack pointer.
         let is_near = address.abs_diff(stack_pointer) <= PAGE_LEN;
-        match (vector, region) {
-            (PAGE_FAULT_VECTOR | DOUBLE_FAULT_VECTOR, Region::Guard(stack)) if is_near => {
+        match (vector, info.guarded_stack()) {
+            (PAGE_FAULT_VECTOR | DOUBLE_FAULT_VECTOR, Some(stack)) if is_near => {
                 Self::StackOverflow { address, stack }
             }
-            (PAGE_FAULT_VECTOR, region) => {
-                Self::Page { address, error: PageFaultError::from_bits_truncate(error_code as u32), region }
+            (PAGE_FAULT_VECTOR, _) => {
+                Self::Page { address, error: PageFaultError::from_bits_truncate(error_code as u32), info }
             }
             (0..32, _) => Self::Exception { vector, error_code },
             (vector, _) => Self::Interrupt { vector },
@@ -60,7 +60,7 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Page { address, error, region } => {
+            Self::Page { address, error, info } => {
                 let access = if error.contains(PageFaultError::ID) {
                     "execution"
                 } else if error.contains(PageFaultError::WR) {
@@ -68,7 +68,7 @@ impl fmt::Display for Cause {
                 } else {
                     "read"
                 };
-                write!(formatter, "page fault: {access} of {address:#x} ({region})")
+                write!(formatter, "page fault: {access} of {address:#x} ({info})")
             }
             Self::StackOverflow { address, stack } => {
                 write!(formatter, "stack overflow: {address:#x} is in the guard page below the {stack}")
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn a_page_fault_says_access_address_and_region() {
         let cause = Cause::of(14, 0b10, 0x18, 0);
-        assert_eq!(cause.to_string(), "page fault: write of 0x18 (null page, never mapped)");
+        assert_eq!(cause.to_string(), "page fault: write of 0x18 (null pointer, never mapped)");
         assert_eq!(cause.status(), KernelStatus::UnhandledFault);
         let cause = Cause::of(14, 1 << 4, 0x7000_0000, 0);
-        assert_eq!(cause.to_string(), "page fault: execution of 0x70000000 (nothing is mapped there)");
+        assert_eq!(cause.to_string(), "page fault: execution of 0x70000000 (no name is known, not mapped)");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The application heap: a `linked_list_allocator` over each range of free RAM, behind the global allocator.
+//! The application heap: a `linked_list_allocator` over the tracked range that the kernel maps for it, behind the global
+//! allocator.
 
-use super::ram::RANGES_MAX;
-use super::range_set::RangeSet;
+use super::page_table::VirtRange;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr::{self, NonNull};
@@ -9,13 +9,13 @@ use linked_list_allocator::Heap;
 use spin::Mutex;
 
 #[cfg_attr(target_os = "none", global_allocator)]
-pub(crate) static HEAP: Ranges = Ranges::new();
+pub(crate) static HEAP: LockedHeap = LockedHeap::new();
 
-/// The heap's ranges, ascending. Allocations come from the lowest range that can hold them.
-pub(crate) struct Ranges(Mutex<State>);
+/// The heap of the machine.
+pub(crate) struct LockedHeap(Mutex<State>);
 
 struct State {
-    heaps: [Heap; RANGES_MAX],
+    heap: Heap,
     failed: Option<FailedAllocation>,
 }
 
@@ -49,21 +49,19 @@ impl fmt::Display for FailedAllocation {
     }
 }
 
-impl Ranges {
+impl LockedHeap {
     const fn new() -> Self {
-        Self(Mutex::new(State { heaps: [const { Heap::empty() }; RANGES_MAX], failed: None }))
+        Self(Mutex::new(State { heap: Heap::empty(), failed: None }))
     }
 
     /// Gives the heap its memory.
     ///
     /// # Safety
-    /// All of `free` is mapped one to one, writable, used by nobody else, and stays so; called once.
-    pub(crate) unsafe fn init(&self, free: &RangeSet<RANGES_MAX>) {
-        let mut state = self.0.lock();
-        for (heap, range) in state.heaps.iter_mut().zip(free.ranges()) {
-            // SAFETY: the caller's promise, for one range of it.
-            unsafe { heap.init(range.start as *mut u8, (range.end - range.start) as usize) };
-        }
+    /// The range is mapped, writable, used by nobody else, and stays so; called once.
+    pub(crate) unsafe fn init(&self, range: VirtRange) {
+        let start = core::ptr::with_exposed_provenance_mut(range.start.as_u64() as usize);
+        // SAFETY: the caller's promise.
+        unsafe { self.0.lock().heap.init(start, range.len_bytes as usize) };
     }
 
     /// How much is used.
@@ -79,35 +77,25 @@ impl Ranges {
 
 impl State {
     fn statistics(&self) -> Statistics {
-        self.heaps.iter().fold(Statistics::default(), |sum, heap| Statistics {
-            used_bytes: sum.used_bytes + heap.used() as u64,
-            free_bytes: sum.free_bytes + heap.free() as u64,
-        })
+        Statistics { used_bytes: self.heap.used() as u64, free_bytes: self.heap.free() as u64 }
     }
 }
 
-// SAFETY: memory comes from the heaps' own ranges, each block from one of them and back to the same.
-unsafe impl GlobalAlloc for Ranges {
+// SAFETY: memory comes from the heap's own range, and goes back to it.
+unsafe impl GlobalAlloc for LockedHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut state = self.0.lock();
-        for heap in state.heaps.iter_mut().filter(|heap| heap.free() >= layout.size()) {
-            if let Ok(block) = heap.allocate_first_fit(layout) {
-                return block.as_ptr();
-            }
+        if let Ok(block) = state.heap.allocate_first_fit(layout) {
+            return block.as_ptr();
         }
         state.failed = Some(FailedAllocation { layout, statistics: state.statistics() });
         ptr::null_mut()
     }
 
-    // A block that no heap holds can't have come from here; it is left alone.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
-        let mut state = self.0.lock();
-        let owner = |heap: &&mut Heap| (heap.bottom()..heap.top()).contains(&block.as_ptr());
-        if let Some(heap) = state.heaps.iter_mut().filter(|heap| heap.size() > 0).find(owner) {
-            // SAFETY: the caller got the block from `alloc` with this layout, and only this heap holds its address.
-            unsafe { heap.deallocate(block, layout) };
-        }
+        // SAFETY: the caller got the block from `alloc` with this layout.
+        unsafe { self.0.lock().heap.deallocate(block, layout) };
     }
 }
 
@@ -120,39 +108,35 @@ pub fn statistics() -> Statistics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::address::VirtAddr;
     use alloc::alloc::{alloc, dealloc};
     use alloc::vec::Vec;
 
     const RANGE_LEN: usize = 64 << 10;
 
-    /// A heap over two ranges of host memory, one adjacent to nothing of the other.
-    fn with_two_ranges(test: impl FnOnce(&Ranges)) {
+    /// A heap over host memory.
+    fn with_heap(test: impl FnOnce(&LockedHeap)) {
         let layout = Layout::from_size_align(RANGE_LEN, 4096).unwrap();
-        // SAFETY: the layout has a size; each block is freed below with the same layout, when the heap is gone.
-        let blocks = [unsafe { alloc(layout) }, unsafe { alloc(layout) }];
-        let mut free = RangeSet::new();
-        for block in blocks {
-            free.insert(&(block as u64..block as u64 + RANGE_LEN as u64)).unwrap();
-        }
-        let heap = Ranges::new();
-        // SAFETY: the blocks are this test's alone.
-        unsafe { heap.init(&free) };
+        // SAFETY: the layout has a size; the block is freed below with the same layout, when the heap is gone.
+        let block = unsafe { alloc(layout) };
+        let heap = LockedHeap::new();
+        let start = VirtAddr::new(block.expose_provenance() as u64);
+        // SAFETY: the block is this test's alone.
+        unsafe { heap.init(VirtRange::new(start, RANGE_LEN as u64)) };
         test(&heap);
-        for block in blocks {
-            // SAFETY: allocated above with this layout.
-            unsafe { dealloc(block, layout) };
-        }
+        // SAFETY: allocated above with this layout.
+        unsafe { dealloc(block, layout) };
     }
 
     #[test]
-    fn both_ranges_are_used_and_given_back() {
-        with_two_ranges(|heap| {
+    fn all_of_it_is_used_and_given_back() {
+        with_heap(|heap| {
             let layout = Layout::from_size_align(1000, 64).unwrap();
             let before = heap.statistics();
             // SAFETY: the layout has a size, and what is freed was allocated with it.
             let blocks: Vec<_> =
                 core::iter::from_fn(|| NonNull::new(unsafe { heap.alloc(layout) })).collect();
-            assert!(blocks.len() * 1000 > RANGE_LEN * 15 / 10, "{} blocks came from one range", blocks.len());
+            assert!(blocks.len() * 1000 > RANGE_LEN * 9 / 10, "{} blocks", blocks.len());
             assert!(blocks.iter().all(|block| (block.as_ptr() as usize).is_multiple_of(64)));
             for block in blocks {
                 // SAFETY: as above.
@@ -164,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_kept_with_the_sizes() {
-        with_two_ranges(|heap| {
+        with_heap(|heap| {
             assert_eq!(heap.latest_failure(), None);
             let layout = Layout::from_size_align(RANGE_LEN + 1, 8).unwrap();
             // SAFETY: the layout has a size.

@@ -1,4 +1,4 @@
-//! Memory: the core that will be the machine's address space, and what the unikernel lives in until then.
+//! Memory: frames, typed page tables, and the address space that the unikernel lives in.
 //!
 //! | module | what it is about |
 //! |---|---|
@@ -6,13 +6,14 @@
 //! | [`page_table`] | tables that know by type what they own; operations on owned ranges; flushes. Has the protocol |
 //! | [`address_space`], [`subtree`] | the root, which of its slots are whose, and the free addresses of each kind |
 //! | [`audit`] | live tables as hardware reads them: checked against the notes on frames, or printed |
+//! | [`live`] | the address space that CR3 points at, and what is mapped in it |
 //! | [`simulation`] | a machine of ordinary memory, on which the core is tried out |
 //! | [`address`], [`page_size`], [`kind`], [`atomic`] | the words that all of them use |
-//! | [`ram`], [`range_set`], [`heap`] | which memory is RAM, which of that is free, and the heap over it |
+//! | [`ram`], [`range_set`], `image`, `guarded_stack` | which memory is RAM, which of that is free, what the image takes |
+//! | [`heap`] | the global allocator |
 //!
 //! The core knows nothing of the processor, devices or the boot; it reaches the machine through
-//! [`page_table::Machine`] and [`page_table::Shootdown`] alone. The unikernel does not run on it yet: its boot page tables map
-//! all RAM one to one, so that for [`heap`] addresses are physical and virtual at once.
+//! [`page_table::Machine`] and [`page_table::Shootdown`] alone, which [`live`] implements.
 
 pub mod address;
 pub mod address_space;
@@ -23,6 +24,8 @@ pub(crate) mod guarded_stack;
 pub mod heap;
 pub(crate) mod image;
 pub mod kind;
+#[cfg(not(loom))]
+pub mod live;
 pub mod page_size;
 pub mod page_table;
 pub mod ram;

@@ -59,6 +59,14 @@ impl Ram {
         self.free.remove(&(address..u64::MAX))
     }
 
+    /// Takes a range out of the free RAM.
+    ///
+    /// # Errors
+    /// [`TooManyRanges`], if that leaves it in too many pieces.
+    pub fn use_up(&mut self, range: &AddressRange) -> Result<(), TooManyRanges> {
+        self.free.remove(range)
+    }
+
     /// All RAM.
     #[must_use]
     pub fn all(&self) -> &RangeSet<RANGES_MAX> {

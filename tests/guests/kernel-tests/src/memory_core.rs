@@ -141,7 +141,7 @@ fn every_operation_with_every_kind_and_size() {
     });
 
     let report = audit(cpu);
-    println!("{}\n{report}", Dump(cpu));
+    println!("{}\n{report}", Dump::new(cpu));
     assert!(report.is_clean());
     assert_eq!(cpu.frames().statistics().free, before, "something was lost");
 }

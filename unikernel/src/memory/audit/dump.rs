@@ -1,7 +1,7 @@
 //! A readable map of an address space.
 
 use super::walk::{Seen, Visitor, walk};
-use crate::memory::address::PhysAddr;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::kind::Kind;
 use crate::memory::page_table::Machine;
 use crate::memory::page_table::attributes::{Attributes, DeviceCache, MmioAttributes};
@@ -11,7 +11,22 @@ use core::fmt;
 use x86::bits64::paging::PTFlags;
 
 /// Prints all live mappings, a line each: neighbours that differ in nothing but their place are one.
-pub struct Dump<M>(pub M);
+pub struct Dump<M> {
+    machine: M,
+    name_of: fn(VirtAddr) -> Option<&'static str>,
+}
+
+impl<M: Machine> Dump<M> {
+    /// Without names.
+    pub const fn new(machine: M) -> Self {
+        Self::with_names(machine, |_| None)
+    }
+
+    /// With the name of what is mapped behind each line.
+    pub const fn with_names(machine: M, name_of: fn(VirtAddr) -> Option<&'static str>) -> Self {
+        Self { machine, name_of }
+    }
+}
 
 /// Mappings side by side, in both spaces.
 #[derive(Clone, Copy)]
@@ -22,10 +37,11 @@ struct Stretch {
     /// Of a 4 KiB leaf.
     attributes: u64,
     leaf_bytes: u64,
+    name: Option<&'static str>,
 }
 
 impl Stretch {
-    fn of(seen: &Seen) -> Self {
+    fn of(seen: &Seen, name_of: fn(VirtAddr) -> Option<&'static str>) -> Self {
         let attributes = seen.entry.attributes(seen.level);
         Self {
             kind: seen.kind,
@@ -33,6 +49,7 @@ impl Stretch {
             phys: seen.leaf_phys(),
             attributes,
             leaf_bytes: seen.block.len_bytes(),
+            name: name_of(canonical(seen.block.start)),
         }
     }
 
@@ -40,7 +57,7 @@ impl Stretch {
         let alike =
             (self.kind, self.attributes, self.leaf_bytes) == (next.kind, next.attributes, next.leaf_bytes);
         let end = self.phys.as_u64() + self.span.len_bytes();
-        alike && self.span.end == next.span.start && end == next.phys.as_u64()
+        alike && self.name == next.name && self.span.end == next.span.start && end == next.phys.as_u64()
     }
 }
 
@@ -66,12 +83,14 @@ impl fmt::Display for Stretch {
             None => formatter.write_str("????")?,
         }
         let count = self.span.len_bytes() / self.leaf_bytes;
-        write!(formatter, " r{write}{execute} {cache} {count:>7} x {size} to {}", self.phys)
+        write!(formatter, " r{write}{execute} {cache} {count:>7} x {size} to {:#014x}", self.phys.as_u64())?;
+        self.name.map_or(Ok(()), |name| write!(formatter, "  {name}"))
     }
 }
 
 struct Printer<'a, 'b> {
     formatter: &'a mut fmt::Formatter<'b>,
+    name_of: fn(VirtAddr) -> Option<&'static str>,
     open: Option<Stretch>,
     result: fmt::Result,
 }
@@ -87,7 +106,7 @@ impl Printer<'_, '_> {
 impl Visitor for Printer<'_, '_> {
     fn entry(&mut self, seen: &Seen) -> bool {
         if seen.what() == EntryKind::Leaf {
-            let next = Stretch::of(seen);
+            let next = Stretch::of(seen, self.name_of);
             match &mut self.open {
                 Some(open) if open.is_followed_by(&next) => open.span.end = next.span.end,
                 _ => {
@@ -104,8 +123,8 @@ impl Visitor for Printer<'_, '_> {
 
 impl<M: Machine> fmt::Display for Dump<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut printer = Printer { formatter, open: None, result: Ok(()) };
-        walk(&self.0, &mut printer);
+        let mut printer = Printer { formatter, name_of: self.name_of, open: None, result: Ok(()) };
+        walk(&self.machine, &mut printer);
         printer.close();
         printer.result
     }

@@ -235,18 +235,22 @@ fn memory_that_is_writable_here_and_executable_there_is_found() {
 fn a_dump_has_a_line_for_what_lies_side_by_side() {
     with_machine(|cpu| {
         let mixed = mixed(cpu);
-        let text = Dump(cpu).to_string();
+        let text = Dump::new(cpu).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         let (heap, stack) = (heap_frame(&mixed, 0), mixed.stack.start());
-        let expected =
-            alloc::format!("0x0000000040000000-0x0000000040000fff KVA  rw- WB       1 x 4 KiB to {stack}");
+        let expected = alloc::format!(
+            "0x0000000040000000-0x0000000040000fff KVA  rw- WB       1 x 4 KiB to {:#014x}",
+            stack.as_u64()
+        );
         assert_eq!(lines[0], expected);
-        let expected =
-            alloc::format!("0x0000008000000000-0x0000008000004fff heap rw- WB       5 x 4 KiB to {heap}");
+        let expected = alloc::format!(
+            "0x0000008000000000-0x0000008000004fff heap rw- WB       5 x 4 KiB to {:#014x}",
+            heap.as_u64()
+        );
         assert_eq!(lines[1], expected);
         assert!(lines[2].contains("heap rw- WB       1 x 2 MiB to "), "{text}");
-        assert!(lines[3].contains("MMIO rw- UC       3 x 4 KiB to 0x10000000000"), "{text}");
+        assert!(lines[3].contains("MMIO rw- UC       3 x 4 KiB to 0x010000000000"), "{text}");
         core::mem::forget(mixed.stack);
     });
 }

@@ -8,6 +8,13 @@ use core::fmt;
 /// Something that must never be so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
+    /// The processor walks other tables than those of the address space.
+    OtherRoot {
+        /// The root in CR3.
+        loaded: PhysAddr,
+        /// That of the address space.
+        root: PhysAddr,
+    },
     /// An entry in a root slot that is nobody's.
     ForeignSlot {
         /// The first address of the slot.
@@ -133,6 +140,9 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OtherRoot { loaded, root } => {
+                write!(formatter, "CR3 leads to {loaded}, and not to {root}, the root of the address space")
+            }
             Self::ForeignSlot { at } => {
                 write!(formatter, "the root slot of {at} is used, and belongs to no kind")
             }

@@ -84,6 +84,6 @@ fn walk_table<M: Machine>(
 }
 
 /// Whether the frame is noted as a table.
-fn is_table<M: FrameSource>(machine: &M, table: PhysAddr) -> bool {
+pub(super) fn is_table<M: FrameSource>(machine: &M, table: PhysAddr) -> bool {
     matches!(machine.frames().state(table.frame_number()), FrameState::Node { .. })
 }

@@ -4,6 +4,7 @@ use super::arrays::{FrameArrays, FrameArraysError};
 use super::bitmap::Bitmap;
 use super::pool::Pool;
 use super::state::FrameState;
+use super::state_bytes::fill;
 use crate::memory::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// All physical frames with numbers below [`frame_count`](Self::frame_count).
@@ -32,9 +33,8 @@ impl<'a> FrameAllocator<'a> {
     pub unsafe fn new(arrays: FrameArrays<'a>) -> Result<Self, FrameArraysError> {
         arrays.check()?;
         let FrameArrays { bitmap, areas, nonempty, whole, states, words, marks, cpus } = arrays;
-        for state in states {
-            state.store(FrameState::Hole.encode(), Ordering::Relaxed);
-        }
+        // SAFETY: by the caller's promise nobody else has the array.
+        unsafe { fill(states, FrameState::Hole.encode()) };
         // Not the model checker's: nothing is ordered by it.
         static NEXT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
         Ok(Self {
@@ -108,14 +108,14 @@ impl<'a> FrameAllocator<'a> {
     pub fn is_ram(&self, first: u64, count: u64) -> bool {
         let states = self.states_of(first, count);
         let hole = FrameState::Hole.encode();
-        states.len() as u64 == count && states.iter().all(|state| state.load(Ordering::Relaxed) != hole)
+        states.len() as u64 == count && all(states, |state| state != hole)
     }
 
     /// Whether none of `count` frames from number `first` on is RAM. All beyond the end are holes.
     #[must_use]
     pub fn is_hole(&self, first: u64, count: u64) -> bool {
         let hole = FrameState::Hole.encode();
-        self.states_of(first, count).iter().all(|state| state.load(Ordering::Relaxed) == hole)
+        all(self.states_of(first, count), |state| state == hole)
     }
 
     /// Whether the bitmap says that the frame is not free. True also for a frame in the cache of a CPU, and for what was
@@ -137,4 +137,12 @@ impl<'a> FrameAllocator<'a> {
         let range = first.min(len) as usize..first.saturating_add(count).min(len) as usize;
         self.states.get(range).unwrap_or(&[])
     }
+}
+
+/// Whether all states are such. Looked at without a branch for each, since they may be those of a machine's whole RAM.
+fn all(states: &[AtomicU8], is_such: impl Fn(u8) -> bool) -> bool {
+    let block_is = |block: &[AtomicU8]| {
+        block.iter().fold(true, |all, state| all & is_such(state.load(Ordering::Relaxed)))
+    };
+    states.chunks(64).all(block_is)
 }

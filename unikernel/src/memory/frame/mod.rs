@@ -7,7 +7,7 @@
 //! | `allocator`, `registration`, `statistics` | the allocator of a machine |
 //! | `pool`, `cpu_frames` | the CPUs' caches in front of the bitmap; safe against interruption by handlers |
 //! | `bitmap`, `search`, `hints`, `area` | which frames are free, shared by all CPUs without a lock |
-//! | `arrays`, `state` | the memory of all that, and the note about the use of each frame |
+//! | `arrays`, `state`, `state_bytes` | the memory of all that, and the note about the use of each frame |
 //!
 //! The design is that of LLFree (Wrenger and others, USENIX ATC 2023), with its trees reduced to hint bits and a cache
 //! of frames for each CPU.
@@ -27,6 +27,7 @@ mod run;
 mod search;
 mod source;
 mod state;
+mod state_bytes;
 mod statistics;
 
 #[cfg(test)]

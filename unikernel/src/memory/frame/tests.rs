@@ -63,7 +63,7 @@ fn a_frame_is_registered_once() {
     unsafe { frames.reserve(50, 1) }.unwrap();
     // SAFETY: these frames do not exist.
     let result = unsafe { frames.add(40, 20) };
-    assert_eq!(result, Err(RegisterError::NotAHole { frame: 50, state: FrameState::Reserved }));
+    assert_eq!(result, Err(RegisterError::Unexpected { frame: 50, state: FrameState::Reserved }));
     assert!(frames.is_hole(40, 10), "a refused registration changes nothing");
     for (first_frame, count) in [(90, 11), (100, 1), (u64::MAX, 2)] {
         let error = RegisterError::BeyondTheEnd { first_frame, count, frame_count: 100 };

@@ -63,6 +63,11 @@ pub unsafe trait TableMemory: FrameSource {
 pub unsafe trait Machine: TableMemory {
     /// The address space.
     fn space(&self) -> &AddressSpace;
+
+    /// The root that the processor walks; `None` where none walks this machine's tables.
+    fn loaded_root(&self) -> Option<PhysAddr> {
+        None
+    }
 }
 
 impl EntryCell for AtomicU64 {

@@ -150,7 +150,7 @@ pub(crate) struct State {
 pub(crate) fn state<M: Machine>(machine: M) -> State {
     let audit = audit(machine);
     assert!(audit.is_clean(), "{audit}");
-    State { audit, mappings: Dump(machine).to_string(), free: free(machine) }
+    State { audit, mappings: Dump::new(machine).to_string(), free: free(machine) }
 }
 
 /// What was refused, and why.
