@@ -89,17 +89,24 @@ pub fn dump_address_space() {
     }
 }
 
-/// Audits the live page tables from CR3 and all frames, and logs what there is. What is wrong ends the machine, with
-/// [`KernelStatus::AuditFailure`], after the report was printed.
-pub fn audit() {
+/// Audits the live page tables from CR3 and all frames, and prints what there is, unless it is clean and the log level says
+/// that nobody wants to know.
+fn audit() {
     let Some(report) = live::audit_now() else { return };
-    if report.is_clean() {
-        log::info!("{report}");
-    } else {
+    if !report.is_clean() || log::log_enabled!(log::Level::Info) {
         crate::println!("{report}");
-        crate::device::console::flush();
-        exit::kernel(KernelStatus::AuditFailure)
     }
+    if !report.is_clean() {
+        fail_audit();
+    }
+}
+
+/// Ends the machine with [`KernelStatus::AuditFailure`]: for an application whose audit was not clean, and which has said
+/// so.
+pub fn fail_audit() -> ! {
+    crate::device::console::flush();
+    milestone::stamp(Milestone::ApplicationEnd);
+    exit::kernel(KernelStatus::AuditFailure)
 }
 
 /// Ends the machine with [`KernelStatus::VerificationFailure`]: for an application that has found wrong words in memory

@@ -22,7 +22,7 @@ const PARTS: [(&str, &str); 4] = [
 ///
 /// When the guest was not built.
 pub(crate) fn print() -> Result<()> {
-    let path = target_dir().join("x86_64-unknown-none/release/kernel-tests");
+    let path = target_dir().join("x86_64-unknown-none/guest/kernel-tests");
     let file = fs::read(&path).map_err(|error| format!("'{}': {error}", path.display()))?;
     let image = object::File::parse(&*file)?;
     // By address: the compiler gives functions that turned out alike one body with several names.

@@ -9,7 +9,8 @@ use memory_stress::program::{self, Verdict};
 use unikernel::ApplicationStatus;
 use unikernel::cpu::{clock, vectors};
 use unikernel::device::{console, result};
-use unikernel::memory::heap;
+use unikernel::memory::address::{PhysAddr, VirtAddr};
+use unikernel::memory::{heap, live};
 
 struct Guest;
 
@@ -20,6 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> ApplicationStatus {
         Verdict::Incomplete => ApplicationStatus::FAILURE,
         Verdict::Refused => ApplicationStatus::USAGE,
         Verdict::WrongWords => unikernel::appliance::fail_verification(),
+        Verdict::AuditFailed => unikernel::appliance::fail_audit(),
     }
 }
 
@@ -43,8 +45,7 @@ impl Platform for Guest {
     }
 
     fn physical_address(&self, address: u64) -> Option<u64> {
-        // All RAM is mapped one to one.
-        Some(address)
+        live::physical_address(VirtAddr::new(address)).map(PhysAddr::as_u64)
     }
 
     fn is_terminal(&self) -> bool {
@@ -61,5 +62,19 @@ impl Platform for Guest {
     fn publish(&self, document: &str) {
         // Whether anybody asked for results is the host's to say.
         let _ = result::publish(document);
+    }
+
+    fn has_page_tables(&self) -> bool {
+        true
+    }
+
+    fn audit(&self) -> bool {
+        let Some(report) = live::audit_now() else { return false };
+        self.print(format_args!("{report}\n"));
+        report.is_clean()
+    }
+
+    fn dump_address_space(&self) {
+        unikernel::appliance::dump_address_space();
     }
 }

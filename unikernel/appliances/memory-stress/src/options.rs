@@ -34,6 +34,10 @@ pub struct Options {
     pub json: bool,
     /// Make a fault.
     pub inject: Option<Inject>,
+    /// Audit the machine's page tables at the end, while the memory is held.
+    pub audit: bool,
+    /// Print the machine's address space at the end, while the memory is held.
+    pub dump: bool,
 }
 
 /// When to stop.
@@ -65,7 +69,7 @@ pub enum Request {
 
 /// One line on how to call it.
 pub const USAGE: &str = "memory-stress [--method NAME,…] [--size N[K|M|G]] [--passes N | --seconds N] [--seed N] \
-                         [--inject[=once|sticky][@OFFSET]] [--json] | --list";
+                         [--inject[=once|sticky][@OFFSET]] [--json] [--audit] [--dump-address-space] | --list";
 
 impl Work {
     /// Everything there is, in the order in which it runs.
@@ -107,6 +111,8 @@ pub fn parse(arguments: &[String]) -> Result<Request, String> {
         seed: DEFAULT_SEED,
         json: false,
         inject: None,
+        audit: false,
+        dump: false,
     };
     let (mut passes, mut seconds, mut list) = (None, None, false);
     let mut rest = arguments.iter();
@@ -136,6 +142,8 @@ pub fn parse(arguments: &[String]) -> Result<Request, String> {
             }
             "--inject" => options.inject = Some(inject(attached.unwrap_or(""))?),
             "--json" if attached.is_none() => options.json = true,
+            "--audit" if attached.is_none() => options.audit = true,
+            "--dump-address-space" if attached.is_none() => options.dump = true,
             "--list" if attached.is_none() => list = true,
             _ => return Err(format!("unknown argument '{argument}'")),
         }

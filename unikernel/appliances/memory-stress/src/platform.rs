@@ -21,6 +21,12 @@ pub trait Platform {
     fn print(&self, text: fmt::Arguments<'_>);
     /// Hands over the result so far, in place of the one before.
     fn publish(&self, document: &str);
+    /// Whether the program has the machine's page tables to itself.
+    fn has_page_tables(&self) -> bool;
+    /// Audits the page tables, and prints what there is. Says whether all is as it must be.
+    fn audit(&self) -> bool;
+    /// Prints all that is mapped.
+    fn dump_address_space(&self);
 }
 
 /// A number with three decimals, given in thousandths; may be padded.

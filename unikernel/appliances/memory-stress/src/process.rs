@@ -24,7 +24,7 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::from(match program::run(&arguments, &Process { start: Instant::now() }) {
         Verdict::Passed => ApplicationStatus::SUCCESS.code(),
         Verdict::Refused => ApplicationStatus::USAGE.code(),
-        Verdict::WrongWords | Verdict::Incomplete => ApplicationStatus::FAILURE.code(),
+        Verdict::WrongWords | Verdict::Incomplete | Verdict::AuditFailed => ApplicationStatus::FAILURE.code(),
     })
 }
 
@@ -67,4 +67,14 @@ impl Platform for Process {
     }
 
     fn publish(&self, _: &str) {}
+
+    fn has_page_tables(&self) -> bool {
+        false
+    }
+
+    fn audit(&self) -> bool {
+        true
+    }
+
+    fn dump_address_space(&self) {}
 }

@@ -31,6 +31,8 @@ pub enum Verdict {
     Incomplete,
     /// The command line can't be followed.
     Refused,
+    /// The page tables or frames of the machine are not as they must be.
+    AuditFailed,
 }
 
 /// Runs the program.
@@ -49,6 +51,11 @@ pub fn run(arguments: &[String], platform: &impl Platform) -> Verdict {
         }
         Err(message) => return refuse(&alloc::format!("{message}; usage: {USAGE}")),
     };
+    if (options.audit || options.dump) && !platform.has_page_tables() {
+        return refuse(
+            "--audit and --dump-address-space need a guest; a process has no page tables of its own",
+        );
+    }
     let free = platform.free_bytes().saturating_sub(RESERVE_BYTES);
     if options.size.is_some_and(|size| size > free) {
         return refuse(&alloc::format!("--size is more than the {} MiB that are free", free >> 20));
@@ -62,7 +69,15 @@ pub fn run(arguments: &[String], platform: &impl Platform) -> Verdict {
         Ok(injection) => injection,
         Err(message) => return refuse(&message),
     };
-    Run::new(platform, options, injection).run(&mut regions, blocks)
+    let (audit, dump) = (options.audit, options.dump);
+    let verdict = Run::new(platform, options, injection).run(&mut regions, blocks);
+    if dump {
+        platform.dump_address_space();
+    }
+    if audit && !platform.audit() && verdict != Verdict::WrongWords {
+        return Verdict::AuditFailed;
+    }
+    verdict
 }
 
 /// Takes memory in ever smaller regions.

@@ -16,6 +16,8 @@ struct Host {
     /// How many times too fast its clock is.
     haste: u32,
     free: u64,
+    /// What an audit says; `None` for a platform without page tables.
+    audit: Option<bool>,
     printed: RefCell<String>,
     published: RefCell<Vec<Value>>,
 }
@@ -26,6 +28,7 @@ impl Host {
             start: Instant::now(),
             haste: 1,
             free,
+            audit: None,
             printed: RefCell::default(),
             published: RefCell::default(),
         }
@@ -60,6 +63,19 @@ impl Platform for Host {
     fn publish(&self, document: &str) {
         self.published.borrow_mut().push(serde_json::from_str(document).unwrap());
     }
+
+    fn has_page_tables(&self) -> bool {
+        self.audit.is_some()
+    }
+
+    fn audit(&self) -> bool {
+        self.print(format_args!("audit\n"));
+        self.audit.unwrap_or_default()
+    }
+
+    fn dump_address_space(&self) {
+        self.print(format_args!("dump\n"));
+    }
 }
 
 /// Runs a command line; gives verdict, output and the documents.
@@ -91,6 +107,21 @@ fn all_methods_pass_on_good_memory_and_the_document_grows() {
         assert_eq!(document["methods"].as_array().unwrap().len(), index);
     }
     assert!(printed.lines().last().unwrap().starts_with("memory-stress: PASSED: "), "{printed}");
+}
+
+#[test]
+fn an_audit_comes_last_and_decides() {
+    let run = |audit, line: &str| run_line_on(Host { audit, ..Host::new(4 << 20) }, line);
+    let line = "--size 256K --method checkerboard --audit --dump-address-space";
+    let (verdict, printed, _) = run(Some(true), line);
+    assert_eq!(verdict, Verdict::Passed);
+    assert!(printed.contains("PASSED") && printed.ends_with("\ndump\naudit\n"), "{printed}");
+    assert_eq!(run(Some(false), line).0, Verdict::AuditFailed);
+    let broken = alloc::format!("{line} --inject=once");
+    assert_eq!(run(Some(false), &broken).0, Verdict::WrongWords, "what the program is for says more");
+    let (verdict, printed, _) = run(None, line);
+    assert_eq!(verdict, Verdict::Refused);
+    assert!(printed.contains("need a guest"), "{printed}");
 }
 
 #[test]
