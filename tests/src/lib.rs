@@ -8,6 +8,7 @@
 //! | [`boot`] | one boot of a guest by `vmm-stub` |
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
+//! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
 //! | [`empty_guest`] | the least guest there can be, for scale |
 
 pub mod artifact;
@@ -16,4 +17,5 @@ pub mod elf;
 pub mod empty_guest;
 pub mod lane;
 pub mod process;
+pub mod start_stub;
 pub mod verdict;

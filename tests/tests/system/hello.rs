@@ -3,8 +3,8 @@
 use crate::context::{Context, OnLane, Outcome};
 use libtest_mimic::Trial;
 use std::fs;
-use system_tests::elf::{self, Field};
 use system_tests::lane::Lane;
+use system_tests::start_stub;
 use system_tests::verdict::{Failure, Verdict};
 
 /// RAM as `--memory` takes it, and in KiB.
@@ -125,43 +125,16 @@ fn odd_path(context: &Context, lane: Lane) -> Outcome {
     Ok(())
 }
 
-/// PVH says nothing of the direction flag at the entry. A stub behind the text sets it, and goes on to the entry.
+/// PVH says nothing of the direction flag at the entry.
 fn starts_with_the_direction_flag_set(context: &Context, lane: Lane) -> Outcome {
-    /// `std`, then `mov eax, imm32` and `jmp rax`, which are the same in 32-bit and 64-bit code.
-    const SET_FLAG_AND_LOAD: [u8; 2] = [0xfd, 0xb8];
-    const JUMP: [u8; 2] = [0xff, 0xe0];
-    const STUB_LEN: u64 = 16;
-    /// Offset of the entry point in the note: behind three lengths and the name.
-    const NOTE_ENTRY: u64 = 16;
-
-    let mut file = fs::read(&context.artifacts.hello).map_err(Failure::start)?;
-    let text = elf::program_headers_of(&file, elf::LOAD)[1];
-    let note = elf::program_headers_of(&file, elf::NOTE)[0];
-    let field = |file: &[u8], header: usize, field: Field| elf::read(file, header + field as usize);
-    let text_len = field(&file, text, Field::FileLen);
-    let stub_address = field(&file, text, Field::VirtualAddress) + text_len;
-    let stub_offset = (field(&file, text, Field::Offset) + text_len) as usize;
-    let note_entry = (field(&file, note, Field::Offset) + NOTE_ENTRY) as usize;
-    if 4096 - text_len % 4096 < 2 * STUB_LEN {
-        return Err(Failure::new("the text fills its last page, and leaves no room for the stubs"));
-    }
-    for len in [Field::FileLen, Field::MemoryLen] {
-        elf::write(&mut file, text + len as usize, text_len + 2 * STUB_LEN);
-    }
-    // One stub for each start: that of the note, and that of the header.
-    let pvh = elf::read(&file, note_entry) as u32;
-    let long_mode = elf::read(&file, elf::ENTRY) as u32;
-    for (stub, entry) in [(0, pvh), (STUB_LEN as usize, long_mode)] {
-        let code = [&SET_FLAG_AND_LOAD[..], &entry.to_le_bytes(), &JUMP].concat();
-        file[stub_offset + stub..][..code.len()].copy_from_slice(&code);
-    }
-    file[note_entry..note_entry + 4].copy_from_slice(&(stub_address as u32).to_le_bytes());
-    elf::write(&mut file, elf::ENTRY, stub_address + STUB_LEN);
-
+    const SET_FLAG: u8 = 0xfd;
+    let image = fs::read(&context.artifacts.hello).map_err(Failure::start)?;
+    let image = start_stub::prepend(&image, &[SET_FLAG]);
+    let image = image.ok_or_else(|| Failure::new("hello has no room behind its last segment"))?;
     let folder = tempfile::tempdir().map_err(Failure::start)?;
-    let image = folder.path().join("hello");
-    fs::write(&image, file).map_err(Failure::start)?;
-    greets(&context.boot(lane, &image).end()?)?;
+    let path = folder.path().join("hello");
+    fs::write(&path, image).map_err(Failure::start)?;
+    greets(&context.boot(lane, &path).end()?)?;
     Ok(())
 }
 

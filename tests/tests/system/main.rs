@@ -10,6 +10,7 @@ mod hello;
 mod host;
 mod kernel;
 mod memory;
+mod memory_map;
 mod misbehave;
 mod refusal;
 mod stopping;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         context::trials,
         hello::trials,
         memory::trials,
+        memory_map::trials,
         stress::trials,
         misbehave::trials,
         kernel::trials,

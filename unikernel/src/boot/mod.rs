@@ -17,7 +17,7 @@ use crate::memory::heap::HEAP;
 use crate::memory::image;
 use crate::memory::live::{self, BringUpError, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, Ram};
-use guest_interface::host_information::Milestone;
+use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
 use spin::Once;
 use start_info::{PhysicalMemory, StartInfo};
@@ -63,8 +63,13 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
         unsafe { live::bring_up(paging, &mut ram, &BOOT_STACK, &[descriptors::fault_stack()]) }?;
     let ram = ram::set_of_machine(ram);
     if let Some((information, record)) = info.host_information {
-        // SAFETY: as above; the window shows all RAM, and low RAM is never handed out.
-        unsafe { milestone::use_record(RAM_WINDOW.as_u64() + record) };
+        let end = record + host_information::LEN as u64;
+        if ram.all().ranges().iter().any(|range| range.start <= record && end <= range.end) {
+            // SAFETY: as above; the window shows all RAM, and low RAM is never handed out.
+            unsafe { milestone::use_record(RAM_WINDOW.as_u64() + record) };
+        } else {
+            milestone::use_no_record();
+        }
         if let Some(port) = information.result_port {
             result::use_doorbell(machine, port).map_err(BringUpError::from)?;
         }

@@ -43,6 +43,11 @@ pub enum BringUpError {
     },
     /// There is no free RAM in the first GiB for what the allocator notes about frames.
     NoRoomForFrameArrays,
+    /// What the memory map says is RAM does not keep what is written to it.
+    NotMemory {
+        /// Where it was tried.
+        address: u64,
+    },
     /// The arrays do not fit together.
     Arrays(FrameArraysError),
     /// RAM can't be registered.
@@ -64,6 +69,10 @@ impl fmt::Display for BringUpError {
             ),
             Self::NoRoomForFrameArrays => formatter.write_str(
                 "the memory map leaves no free RAM from 1 MiB to 1 GiB: give the guest more there",
+            ),
+            Self::NotMemory { address } => write!(
+                formatter,
+                "the memory map has RAM at {address:#x}, where there is none: correct the map"
             ),
             Self::Arrays(cause) => cause.fmt(formatter),
             Self::Register(cause) => cause.fmt(formatter),
@@ -176,6 +185,12 @@ unsafe fn set_up_frames(
     arrays: &AddressRange,
     ram: &Ram,
 ) -> Result<&'static FrameAllocator<'static>, BringUpError> {
+    for address in [arrays.end - PAGE_LEN, arrays.start] {
+        // SAFETY: the caller's promise.
+        if !unsafe { keeps_what_is_written(address) } {
+            return Err(BringUpError::NotMemory { address });
+        }
+    }
     let memory = in_ram_window(PhysAddr::new(arrays.start));
     // SAFETY: the caller's promise.
     let frames = unsafe { FrameAllocator::new(Layout::new(frame_count, CPUS).arrays(memory)) }?;
@@ -184,6 +199,21 @@ unsafe fn set_up_frames(
         unsafe { frames.reserve(range.start / PAGE_LEN, (range.end - range.start) / PAGE_LEN) }?;
     }
     Ok(FRAMES.call_once(|| frames))
+}
+
+/// Whether a word can be written and read back: a map that promises too much is found out here, at the first memory that the
+/// kernel takes by it, and not by whatever comes of using what is not there.
+///
+/// # Safety
+/// The RAM window shows the address, and nobody uses it, if it is RAM.
+unsafe fn keeps_what_is_written(address: u64) -> bool {
+    const PATTERN: u64 = 0x5aa5_f00d_0ff0_a55a;
+    let word = in_ram_window(PhysAddr::new(address)).cast::<u64>();
+    // SAFETY: the caller's promise. Volatile, since the question is whether there is memory.
+    [PATTERN, !PATTERN].into_iter().all(|value| unsafe {
+        word.write_volatile(value);
+        word.read_volatile() == value
+    })
 }
 
 /// Lets frames be handed out.
