@@ -154,7 +154,7 @@ impl fmt::Display for Violation {
             }
             Self::NotATable { at, kind, level, table, state } => write!(
                 formatter,
-                "{at} leads to {table} for a {kind} table of level {level}, but that frame is noted as {state:?}"
+                "{at} leads to {table} for a {kind} table of level {level}, but that frame is noted as {state}"
             ),
             Self::TableReachedTwice { at, table } => {
                 write!(formatter, "{at} leads to table {table}, as another entry does")
@@ -164,7 +164,7 @@ impl fmt::Display for Violation {
                 "the level {level} table of {at} has {found} entries in use, but {counted} were counted"
             ),
             Self::NotALeafFrame { at, frame, state } => {
-                write!(formatter, "heap at {at} is mapped to {frame}, a frame that is noted as {state:?}")
+                write!(formatter, "heap at {at} is mapped to {frame}, a frame that is noted as {state}")
             }
             Self::FrameOwnedTwice { at, frame } => {
                 write!(formatter, "heap at {at} is mapped to {frame}, as another heap leaf is")
@@ -178,10 +178,10 @@ impl fmt::Display for Violation {
                 write!(formatter, "frame {frame} is writable through one mapping and executable through one")
             }
             Self::FreeInUse { frame, state } => {
-                write!(formatter, "frame {frame} is free, but mapped, or noted as {state:?}")
+                write!(formatter, "frame {frame} is free, but mapped, or noted as {state}")
             }
             Self::Unreached { frame, state } => {
-                write!(formatter, "frame {frame} is noted as {state:?}, but no entry leads to it: it is lost")
+                write!(formatter, "frame {frame} is noted as {state}, but no entry leads to it: it is lost")
             }
             Self::FreeCount { counted, found } => {
                 write!(formatter, "{found} frames are free, but the allocator counts {counted}")

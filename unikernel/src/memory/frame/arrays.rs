@@ -103,7 +103,11 @@ impl fmt::Display for FrameArraysError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lengths { needed, array, len } => {
-                write!(formatter, "the frame array `{array}` has {len} elements; needed are {needed:?}")
+                let FrameArrayLengths { frames, cpus, .. } = needed;
+                write!(
+                    formatter,
+                    "the frame array `{array}` has {len} elements, which does not fit {frames} frames and {cpus} CPUs"
+                )
             }
             Self::NoCpus => formatter.write_str("frame arrays without a CPU; give at least one `CpuFrames`"),
             Self::TooManyFrames { frames } => {

@@ -116,7 +116,7 @@ impl fmt::Display for RegisterError {
             Self::Unexpected { frame, state } => {
                 write!(
                     formatter,
-                    "frame {frame} is {state:?} already; register each frame once, and release what is reserved once"
+                    "frame {frame} is {state} already; register each frame once, and release what is reserved once"
                 )
             }
         }

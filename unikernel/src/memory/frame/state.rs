@@ -2,6 +2,7 @@
 //! frees decides by it.
 
 use crate::memory::kind::Kind;
+use core::fmt;
 
 /// Use of a 4 KiB frame.
 ///
@@ -83,6 +84,23 @@ impl FrameState {
             0x15..=0x17 => Self::Node { kind: Kind::Mmio, level: byte & LEVEL_MASK },
             0x19..=0x1b => Self::Node { kind: Kind::Kva, level: byte & LEVEL_MASK },
             _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for FrameState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Hole => "no RAM",
+            Self::Reserved => "reserved",
+            Self::Unmapped => "free or held",
+            Self::Lost => "given up",
+            Self::Leaf4KiB => "a heap leaf of 4 KiB",
+            Self::Leaf2MiB => "a heap leaf of 2 MiB",
+            Self::Leaf1GiB => "a heap leaf of 1 GiB",
+            Self::RetiredNode => "a table that was replaced",
+            Self::Root => "a root",
+            Self::Node { kind, level } => return write!(formatter, "a {kind} table of level {level}"),
         })
     }
 }
