@@ -1,6 +1,8 @@
 //! From the first Rust function to the application. [`start`] reads as the boot sequence.
 
+mod acpi;
 mod error;
+mod fields;
 pub(crate) mod head;
 mod paging;
 mod parameters;
@@ -10,13 +12,16 @@ pub use error::BootError;
 
 use crate::appliance;
 use crate::cpu::{clock, descriptors, host::Host, vectors};
-use crate::device::{console, milestone, result};
+use crate::device::{console, exit, milestone, result};
 use crate::diagnosis::logger;
+use crate::memory::AddressRange;
 use crate::memory::guarded_stack::BOOT_STACK;
 use crate::memory::heap::HEAP;
 use crate::memory::image;
-use crate::memory::live::{self, BringUpError, MAPPED_AT_START, RAM_WINDOW};
-use crate::memory::ram::{self, Ram};
+use crate::memory::live::{self, BringUpError, Live, MAPPED_AT_START, RAM_WINDOW};
+use crate::memory::ram::{self, MapEntry, Ram};
+use acpi::FirmwareMemory;
+use core::ptr::NonNull;
 use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
 use spin::Once;
@@ -80,6 +85,21 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     logger::init(parameters.level);
     say_hello(host, ram, &parameters, unused_from);
 
+    match acpi::read(&FirmwareTables { machine, info }, info.rsdp) {
+        Ok(None) => log::debug!("no ACPI tables"),
+        Ok(Some(platform)) => {
+            let count = platform.processors.enabled();
+            log::debug!("ACPI: {count} processors, local APIC at {:#x}", platform.local_apic_address);
+            for id in platform.processors.apic_ids() {
+                log::trace!("ACPI: a processor with APIC id {id}");
+            }
+            if let Some(power_off) = platform.power_off {
+                exit::use_power_off(power_off);
+            }
+        }
+        Err(error) => log::warn!("the ACPI tables are not used: {error}"),
+    }
+
     let heap = live::map_heap(machine)?;
     // SAFETY: the range was mapped for the heap alone, and this function runs once.
     unsafe { HEAP.init(heap) };
@@ -127,5 +147,25 @@ impl PhysicalMemory for MappedAtStart {
         // SAFETY: within what is mapped; any bytes are valid, and nobody writes them meanwhile.
         unsafe { core::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Some(())
+    }
+}
+
+/// Firmware tables, as the memory map and the RAM window have them.
+struct FirmwareTables<'a> {
+    machine: Live,
+    info: &'a StartInfo,
+}
+
+// SAFETY: 1, what is shown once stays mapped for ever. 2, it is read-only in the window, or below 1 MiB, where this kernel
+// writes nothing but the milestones of a record of its own.
+unsafe impl FirmwareMemory for FirmwareTables<'_> {
+    fn show(&self, physical: u64, len_bytes: u64) -> Option<NonNull<u8>> {
+        let is_kept = |page: &AddressRange| {
+            let kept = |entry: MapEntry| {
+                !entry.is_ram && entry.range.start <= page.start && page.end <= entry.range.end
+            };
+            self.info.map().any(kept)
+        };
+        live::show_firmware(self.machine, is_kept, physical, len_bytes)
     }
 }

@@ -9,8 +9,8 @@ use x86::io::{inb, outb};
 
 /// Input frequency of the timer in Hz.
 const PIT_HZ: u64 = 1_193_182;
-/// How long the measurement takes, in timer periods: about 2 ms.
-const PERIODS: u16 = 2400;
+/// How long the measurement takes, in timer periods: about 1 ms, of which reading the timer takes a few µs.
+const PERIODS: u16 = 1200;
 /// Reads without a change after which there is no timer. A read takes longer than a period on any host.
 const UNCHANGED_MAX: u32 = 1000;
 

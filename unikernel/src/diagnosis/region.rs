@@ -32,7 +32,7 @@ impl AddressInfo {
     /// The stack whose guard page below it holds the address.
     pub(crate) fn guarded_stack(&self) -> Option<&'static str> {
         match self.place? {
-            Place::GuardBelow(region) if region.name.ends_with("stack") => Some(region.name),
+            Place::GuardBelow(region) if region.is_stack() => Some(region.name),
             _ => None,
         }
     }
@@ -46,7 +46,7 @@ impl AddressInfo {
 fn early_place(address: VirtAddr) -> Option<Place> {
     let stack = BOOT_STACK.stack();
     let region =
-        Region::new("boot stack", VirtRange::new(VirtAddr::new(stack.start), stack.end - stack.start));
+        Region::stack("boot stack", VirtRange::new(VirtAddr::new(stack.start), stack.end - stack.start));
     let is_guard = BOOT_STACK.guard().contains(&address.as_u64());
     is_guard.then_some(Place::GuardBelow(region.guarded(PAGE_LEN, 0)))
 }

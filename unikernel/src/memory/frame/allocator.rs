@@ -2,6 +2,7 @@
 
 use super::arrays::{FrameArrays, FrameArraysError};
 use super::bitmap::Bitmap;
+use super::known_ram::KnownRam;
 use super::pool::Pool;
 use super::state::FrameState;
 use super::state_bytes::fill;
@@ -13,6 +14,7 @@ pub struct FrameAllocator<'a> {
     pub(super) pool: Pool<'a>,
     pub(super) states: &'a [AtomicU8],
     pub(super) total: AtomicU64,
+    pub(super) known_ram: KnownRam,
     words: &'a [AtomicU64],
     marks: &'a [AtomicU8],
     /// Tells allocators apart, also one that lies where another was.
@@ -42,6 +44,7 @@ impl<'a> FrameAllocator<'a> {
             pool: Pool::new(Bitmap::new(bitmap, areas, nonempty, whole), cpus),
             states,
             total: AtomicU64::new(0),
+            known_ram: KnownRam::new(),
             words,
             marks,
             beyond: (AtomicU64::new(0), AtomicU8::new(0)),
@@ -106,6 +109,9 @@ impl<'a> FrameAllocator<'a> {
     /// Whether all of `count` frames from number `first` on are RAM, free or not.
     #[must_use]
     pub fn is_ram(&self, first: u64, count: u64) -> bool {
+        if self.known_ram.contains(first, count) {
+            return true;
+        }
         let states = self.states_of(first, count);
         let hole = FrameState::Hole.encode();
         states.len() as u64 == count && all(states, |state| state != hole)

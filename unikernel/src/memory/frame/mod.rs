@@ -7,7 +7,7 @@
 //! | `allocator`, `registration`, `statistics` | the allocator of a machine |
 //! | `pool`, `cpu_frames` | the CPUs' caches in front of the bitmap; safe against interruption by handlers |
 //! | `bitmap`, `search`, `hints`, `area` | which frames are free, shared by all CPUs without a lock |
-//! | `arrays`, `state`, `state_bytes` | the memory of all that, and the note about the use of each frame |
+//! | `arrays`, `state`, `state_bytes`, `known_ram` | the memory of all that, and the note about the use of each frame |
 //!
 //! The design is that of LLFree (Wrenger and others, USENIX ATC 2023), with its trees reduced to hint bits and a cache
 //! of frames for each CPU.
@@ -19,6 +19,7 @@ mod batch;
 mod bitmap;
 mod cpu_frames;
 mod hints;
+mod known_ram;
 mod out_of_frames;
 mod owned;
 mod pool;

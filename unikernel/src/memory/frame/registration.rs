@@ -102,6 +102,9 @@ impl FrameAllocator<'_> {
         }
         // SAFETY: as above.
         unsafe { fill(states, to.encode()) };
+        if from == FrameState::Hole {
+            self.known_ram.note(first_frame, count);
+        }
         Ok(())
     }
 }

@@ -245,9 +245,11 @@ fn name_regions<const LEN: usize>(
         regions::add(Region::new(section.name, range(section.range.start, &section.range)));
     }
     let stack = boot_stack.stack();
-    regions::add(Region::new("boot stack", range(stack.start, &stack)).guarded(PAGE_LEN, 0));
+    regions::add(Region::stack("boot stack", range(stack.start, &stack)).guarded(PAGE_LEN, 0));
     for stack in stacks {
-        regions::add(Region::new(stack.name, range(stack.window, &stack.memory)).guarded(PAGE_LEN, PAGE_LEN));
+        regions::add(
+            Region::stack(stack.name, range(stack.window, &stack.memory)).guarded(PAGE_LEN, PAGE_LEN),
+        );
     }
     let in_window = |phys: &AddressRange| range(RAM_WINDOW.as_u64() + phys.start, phys);
     for ram in ram.all().ranges() {

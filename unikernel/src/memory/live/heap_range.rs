@@ -29,7 +29,7 @@ pub(crate) fn map_heap(machine: Live) -> Result<VirtRange, BringUpError> {
         false => FrameBatch::new(machine),
     };
     let middle = take_all::<Size2MiB>(machine);
-    let small = take_all::<Size4KiB>(machine);
+    let small = FrameBatch::<Size4KiB, _>::allocate(machine, machine.frames().statistics().free)?;
     // What is spare holds the page tables, too.
     drop(spare);
 

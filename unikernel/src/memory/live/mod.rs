@@ -29,8 +29,8 @@ pub(crate) use bring_up::{Host, MAPPED_AT_START, bring_up};
 pub(crate) use heap_range::map_heap;
 pub(crate) use kernel_map::Stack;
 pub use mmio_window::{MmioError, MmioWindow};
-pub(crate) use ram_window::SharedPages;
 pub use ram_window::{RAM_WINDOW, in_ram_window};
+pub(crate) use ram_window::{SharedPages, show_firmware};
 pub use tlb::LocalFlush;
 
 use super::address::{PhysAddr, VirtAddr};

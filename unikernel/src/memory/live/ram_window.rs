@@ -3,12 +3,15 @@
 
 use super::Live;
 use super::regions::{self, Region};
-use crate::memory::PAGE_LEN;
 use crate::memory::address::{PhysAddr, VirtAddr};
-use crate::memory::frame::{FrameRun, OutOfFrames};
+use crate::memory::frame::{FrameRun, FrameSource, FrameState, OutOfFrames};
 use crate::memory::page_size::Size4KiB;
+use crate::memory::page_table::attributes::KernelAccess;
 use crate::memory::page_table::level::{L4, Level};
-use crate::memory::page_table::{Kva, VaRange, VirtRange};
+use crate::memory::page_table::{Kva, KvaRun, VaRange, VirtRange};
+use crate::memory::{AddressRange, PAGE_LEN, covering_pages};
+use core::ptr::NonNull;
+use guest_interface::layout::HIGH_RAM_START;
 use spin::Mutex;
 
 /// First root slot of the window.
@@ -25,6 +28,9 @@ pub(super) const RAM_WINDOW_LEN: u64 = (END_SLOT - FIRST_SLOT) << <L4 as Level>:
 /// All addresses of the window.
 pub(super) const RANGE: VirtRange = VirtRange::new(RAM_WINDOW, RAM_WINDOW_LEN);
 
+/// First address at which a PC may have firmware tables below 1 MiB: the least that an extended BIOS data area begins at.
+const LOW_FIRMWARE_START: u64 = 0x8_0000;
+
 /// The addresses of the window, once it is mapped: firmware tables are added to it.
 static WINDOW: Mutex<Option<VaRange<Kva, Live>>> = Mutex::new(None);
 
@@ -38,6 +44,46 @@ pub const fn in_ram_window(address: PhysAddr) -> *mut u8 {
 /// Keeps the range of the mapped window.
 pub(super) fn keep(range: VaRange<Kva, Live>) {
     *WINDOW.lock() = Some(range);
+}
+
+/// Makes firmware tables readable for ever. They lie where the VMM's map has memory that it keeps to itself (`is_kept`), or
+/// below 1 MiB, where PCs have them; `None` anywhere else, so that no table can have device registers read as memory, or
+/// memory that somebody writes.
+///
+/// What is not RAM by the memory map becomes RAM that is never handed out, mapped read-only.
+pub(crate) fn show_firmware(
+    machine: Live,
+    is_kept: impl Fn(&AddressRange) -> bool,
+    address: u64,
+    len_bytes: u64,
+) -> Option<NonNull<u8>> {
+    let end = address.checked_add(len_bytes)?;
+    let pages = covering_pages(&(address..end));
+    if address == 0 || len_bytes == 0 || pages.end > machine.frames().frame_count() * PAGE_LEN {
+        return None;
+    }
+    let low = LOW_FIRMWARE_START..HIGH_RAM_START;
+    let mut window = WINDOW.lock();
+    let window = window.as_mut()?;
+    for page in pages.step_by(PAGE_LEN as usize) {
+        let start = PhysAddr::new(page);
+        if !low.contains(&page) && !is_kept(&(page..page + PAGE_LEN)) {
+            return None;
+        }
+        match machine.frames().state(start.frame_number()) {
+            FrameState::Hole => {}
+            FrameState::Reserved => continue,
+            _ => return None,
+        }
+        // SAFETY: 2, the lock on the window; nobody else registers frames after the start. 3 and 4, no device registers lie
+        // where firmware keeps its tables.
+        unsafe { machine.frames().reserve(start.frame_number(), 1) }.ok()?;
+        let run = KvaRun::<Size4KiB>::new(&machine, start, 1).ok()?;
+        let at = VirtAddr::new(RAM_WINDOW.as_u64() + page);
+        window.map(at, run, KernelAccess::ReadOnly).ok()?;
+        regions::add(Region::new("firmware tables", VirtRange::new(at, PAGE_LEN)));
+    }
+    NonNull::new(in_ram_window(PhysAddr::new(address)))
 }
 
 /// Contiguous memory that is the kernel's for ever, and that the host reads by its physical address.

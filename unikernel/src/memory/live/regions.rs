@@ -18,6 +18,7 @@ pub struct Region {
     pub range: VirtRange,
     guard_below: u64,
     guard_above: u64,
+    is_stack: bool,
 }
 
 /// Where an address lies, seen from the nearest region.
@@ -39,7 +40,19 @@ impl Region {
     /// A region without guards.
     #[must_use]
     pub const fn new(name: &'static str, range: VirtRange) -> Self {
-        Self { name, range, guard_below: 0, guard_above: 0 }
+        Self { name, range, guard_below: 0, guard_above: 0, is_stack: false }
+    }
+
+    /// A stack.
+    #[must_use]
+    pub const fn stack(name: &'static str, range: VirtRange) -> Self {
+        Self { is_stack: true, ..Self::new(name, range) }
+    }
+
+    /// Whether it is a stack, whose guard below is there for overflows.
+    #[must_use]
+    pub const fn is_stack(&self) -> bool {
+        self.is_stack
     }
 
     /// The same with guards of so many bytes.
