@@ -49,7 +49,12 @@ const CASES: &[Case] = &[
     Case {
         act: "null-read",
         status: FAULT,
-        guest: &["page fault: read of 0x10 (null page", "at 0x", " misbehave::memory::null_read+0x", CALLERS],
+        guest: &[
+            "page fault: read of 0x10 (null pointer, never mapped)",
+            "at 0x",
+            " misbehave::memory::null_read+0x",
+            CALLERS,
+        ],
         vmm: &["fault that nothing handles (status 97)"],
     },
     Case {
@@ -57,7 +62,7 @@ const CASES: &[Case] = &[
         status: FAULT,
         guest: &[
             "page fault: write of 0x",
-            "(kernel text, not writable",
+            "(kernel text, KVA, not writable, executable, 4 KiB page at 0x",
             " misbehave::memory::write_text+0x",
             CALLERS,
         ],
@@ -68,7 +73,7 @@ const CASES: &[Case] = &[
         status: FAULT,
         guest: &[
             "page fault: write of 0x",
-            "(kernel read-only data, not writable",
+            "(kernel read-only data, KVA, not writable, not executable, 4 KiB page at 0x",
             " misbehave::memory::write_rodata+0x",
             CALLERS,
         ],
@@ -79,7 +84,7 @@ const CASES: &[Case] = &[
         status: FAULT,
         guest: &[
             "page fault: execution of 0x",
-            "(heap, not executable)",
+            "(heap, tracked, writable, not executable, ",
             " misbehave::memory::jump_heap+0x",
             CALLERS,
         ],
@@ -90,7 +95,7 @@ const CASES: &[Case] = &[
         status: FAULT,
         guest: &[
             "page fault: execution of 0x",
-            "(boot stack, not executable)",
+            "(boot stack, KVA, writable, not executable, 4 KiB page at 0x",
             " misbehave::memory::jump_stack+0x",
             CALLERS,
         ],

@@ -12,13 +12,14 @@
 
 extern crate alloc;
 
+mod address_space;
 mod console;
 mod diagnosis;
 mod heap;
 mod image;
 mod memory_core;
-mod page_tables;
 mod time;
+mod walk;
 
 use alloc::string::String;
 use unikernel::{ApplicationStatus, println};
@@ -32,7 +33,7 @@ const GROUPS: &[&[Test]] = &[
     heap::TESTS,
     image::TESTS,
     memory_core::TESTS,
-    page_tables::TESTS,
+    address_space::TESTS,
     time::TESTS,
     console::TESTS,
     diagnosis::TESTS,

@@ -75,12 +75,14 @@ impl Region {
 }
 
 impl Place {
-    /// The least is the most telling: a small region before a large one, a guard before what is merely near.
+    /// The least is the most telling: a small region, with its guards, before a large one that may lie around them, and both
+    /// before what is merely near.
     fn rank(&self) -> (u8, u64) {
         match self {
-            Self::Inside(region) => (0, region.range.len_bytes),
-            Self::GuardBelow(region) | Self::GuardAbove(region) => (1, region.range.len_bytes),
-            Self::Below(_, distance) | Self::Above(_, distance) => (2, *distance),
+            Self::Inside(region) | Self::GuardBelow(region) | Self::GuardAbove(region) => {
+                (0, region.range.len_bytes)
+            }
+            Self::Below(_, distance) | Self::Above(_, distance) => (1, *distance),
         }
     }
 }
@@ -142,15 +144,18 @@ mod tests {
     fn the_most_telling_region_is_named() {
         let window = region("window", 0x10_0000, 0x10_0000);
         let metadata = region("metadata", 0x11_0000, 0x1000);
+        let inner = region("stack in the window", 0x12_0000, 0x4000).guarded(0x1000, 0);
         let stack = region("stack", 0xffff_ffff_ffff_8000, 0x8000).guarded(0x1000, 0);
         let mut regions = Regions([None; REGIONS_MAX]);
-        for (slot, region) in regions.0.iter_mut().zip([window, metadata, stack]) {
+        for (slot, region) in regions.0.iter_mut().zip([window, metadata, inner, stack]) {
             *slot = Some(region);
         }
         let place = |address| regions.place_of(address).unwrap();
         assert_eq!(place(0x10_0000), Place::Inside(window));
         assert_eq!(place(0x11_0fff), Place::Inside(metadata));
         assert_eq!(place(0x11_1000), Place::Inside(window));
+        assert_eq!(place(0x11_f000), Place::GuardBelow(inner));
+        assert_eq!(place(0x12_4000), Place::Inside(window));
         assert_eq!(place(0x1f_ffff), Place::Inside(window));
         assert_eq!(place(0x20_0000), Place::Above(window, 1));
         assert_eq!(place(0xf_fff0), Place::Below(window, 0x10));

@@ -1,0 +1,229 @@
+//! What is mapped in the live address space, found by a walk of its own, and held against the memory map.
+
+use crate::Test;
+use crate::walk::{GLOBAL, Leaf, PRESENT, leaf_of, leaves, root_entry, writable_and_executable};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use unikernel::cpu::host::Host;
+use unikernel::memory::address::{PhysAddr, VirtAddr};
+use unikernel::memory::live::{RAM_WINDOW, in_ram_window, physical_address, regions};
+use unikernel::memory::{heap, ram};
+use unikernel::println;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("address_space::text_is_read_and_execute", text_is_read_and_execute),
+    ("address_space::everything_else_is_not_executable", everything_else_is_not_executable),
+    ("address_space::no_page_is_writable_and_executable", no_page_is_writable_and_executable),
+    ("address_space::the_window_shows_all_ram", the_window_shows_all_ram),
+    ("address_space::the_window_shows_nothing_but_ram", the_window_shows_nothing_but_ram),
+    ("address_space::the_image_is_mapped_one_to_one_by_section", the_image_is_mapped_one_to_one_by_section),
+    ("address_space::the_heap_is_one_range_of_free_ram", the_heap_is_one_range_of_free_ram),
+    ("address_space::the_fault_stack_lies_between_guards", the_fault_stack_lies_between_guards),
+    ("address_space::slots_hold_what_the_map_says", slots_hold_what_the_map_says),
+    ("address_space::entries_are_as_the_host_wants_them", entries_are_as_the_host_wants_them),
+    ("address_space::the_kernels_look_up_agrees", the_kernels_look_up_agrees),
+    ("address_space::large_leaves_are_walked", large_leaves_are_walked),
+];
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Where the fault stack is mapped, and how long it is.
+const FAULT_STACK: u64 = 0xffff_ff80_0000_1000;
+const FAULT_STACK_LEN: u64 = 32 * KIB;
+
+fn mapped(leaves: &[Leaf], address: u64) -> Leaf {
+    let Some(leaf) = leaf_of(leaves, address) else { panic!("{address:#x} is not mapped") };
+    *leaf
+}
+
+fn machine_ram() -> &'static ram::Ram {
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
+    ram
+}
+
+fn text_is_read_and_execute() {
+    let leaf = mapped(&leaves(), mapped as *const () as u64);
+    assert!(leaf.executable && !leaf.writable, "{leaf:x?}");
+}
+
+fn everything_else_is_not_executable() {
+    static CONSTANT: [u64; 4] = [1, 2, 3, 4];
+    let local = [0_u64; 4];
+    let heap = Box::new([0_u64; 4]);
+    let leaves = leaves();
+    let places = [(&raw const CONSTANT, false), (&raw const local, true), (&raw const *heap, true)];
+    for (address, writable) in places {
+        let leaf = mapped(&leaves, address as u64);
+        assert!(!leaf.executable && leaf.writable == writable, "{address:p}: {leaf:x?}");
+    }
+    let text = |leaf: &Leaf| regions::name_of(VirtAddr::new(leaf.virt)) == Some("kernel text");
+    let wrong = leaves.iter().find(|leaf| leaf.executable != text(leaf));
+    assert!(wrong.is_none(), "{wrong:x?}");
+}
+
+fn no_page_is_writable_and_executable() {
+    let leaves = leaves();
+    assert!(leaves.iter().any(|leaf| leaf.writable) && leaves.iter().any(|leaf| leaf.executable));
+    let both = writable_and_executable(&leaves);
+    assert!(both.is_none(), "{both:x?}");
+}
+
+/// All of it writable, but for what the image only reads or executes.
+fn the_window_shows_all_ram() {
+    let leaves = leaves();
+    for range in machine_ram().all().ranges() {
+        let mut phys = range.start;
+        while phys < range.end {
+            let shown = RAM_WINDOW.as_u64() + phys;
+            let leaf = mapped(&leaves, shown);
+            assert_eq!(leaf.phys_of(shown), phys, "{leaf:x?}");
+            let image = leaf_of(&leaves, phys);
+            assert_eq!(leaf.writable, image.is_none_or(|image| image.writable), "{phys:#x}: {leaf:x?}");
+            phys = leaf.phys + leaf.len_bytes;
+        }
+    }
+}
+
+fn the_window_shows_nothing_but_ram() {
+    let in_window = |leaf: &Leaf| (320..448).contains(&leaf.slot());
+    for leaf in leaves().into_iter().filter(in_window) {
+        assert_eq!(leaf.virt, RAM_WINDOW.as_u64() + leaf.phys, "{leaf:x?}");
+        let ram = machine_ram().all().ranges();
+        let is_ram = ram.iter().any(|ram| ram.start <= leaf.phys && leaf.phys + leaf.len_bytes <= ram.end);
+        assert!(is_ram, "{leaf:x?} leads out of RAM");
+    }
+}
+
+/// And nothing else is in the first slot.
+fn the_image_is_mapped_one_to_one_by_section() {
+    let image: Vec<Leaf> = leaves().into_iter().filter(|leaf| leaf.slot() == 0).collect();
+    let mut seen = Vec::new();
+    for leaf in &image {
+        let name = regions::name_of(VirtAddr::new(leaf.virt));
+        let rights = match name {
+            Some("kernel text") => (false, true),
+            Some("kernel read-only data" | "kernel symbol table") => (false, false),
+            Some("kernel data" | "boot stack") => (true, false),
+            _ => panic!("{leaf:x?} belongs to no section, but is {name:?}"),
+        };
+        assert_eq!((leaf.writable, leaf.executable), rights, "{name:?}: {leaf:x?}");
+        assert_eq!(leaf.virt, leaf.phys, "{name:?}: {leaf:x?}");
+        assert!(!machine_ram().free().contains(leaf.phys), "{name:?}: {leaf:x?} is free");
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    assert_eq!(seen.len(), 5, "{seen:?}");
+    assert!(image.iter().all(|leaf| leaf.virt >= 64 * KIB), "a null pointer is mapped");
+    let gaps = image.windows(2).filter(|pair| pair[0].virt + pair[0].len_bytes != pair[1].virt).count();
+    // One page below the boot stack. Between sections there may be more.
+    let stack = image.iter().find(|leaf| regions::name_of(VirtAddr::new(leaf.virt)) == Some("boot stack"));
+    let Some(stack) = stack else { panic!("no boot stack") };
+    assert!(gaps >= 1 && leaf_of(&image, stack.virt - 1).is_none(), "the guard of {stack:x?} is mapped");
+}
+
+fn the_heap_is_one_range_of_free_ram() {
+    let tracked: Vec<Leaf> = leaves().into_iter().filter(|leaf| (1..256).contains(&leaf.slot())).collect();
+    let mut heap: Vec<Leaf> = Vec::new();
+    for leaf in tracked {
+        assert_eq!(regions::name_of(VirtAddr::new(leaf.virt)), Some("heap"), "{leaf:x?}");
+        assert!(leaf.writable && !leaf.executable, "{leaf:x?}");
+        let free = machine_ram().free().ranges();
+        let inside =
+            free.iter().any(|free| free.start <= leaf.phys && leaf.phys + leaf.len_bytes <= free.end);
+        assert!(inside, "{leaf:x?} is not free RAM");
+        let end = heap.last().map_or(leaf.virt, |last| last.virt + last.len_bytes);
+        assert_eq!(end, leaf.virt, "there is a gap before {leaf:x?}");
+        heap.push(leaf);
+    }
+    let statistics = heap::statistics();
+    let len: u64 = heap.iter().map(|leaf| leaf.len_bytes).sum();
+    let lost = len - (statistics.used_bytes + statistics.free_bytes);
+    assert!(lost < 64, "{len} bytes are mapped, {statistics:?}");
+    heap.sort_by_key(|leaf| leaf.phys);
+    let twice = heap.windows(2).find(|pair| pair[0].phys + pair[0].len_bytes > pair[1].phys);
+    assert!(twice.is_none(), "one frame for two addresses: {twice:x?}");
+}
+
+fn the_fault_stack_lies_between_guards() {
+    let leaves = leaves();
+    for address in (FAULT_STACK..FAULT_STACK + FAULT_STACK_LEN).step_by(4096) {
+        let leaf = mapped(&leaves, address);
+        assert!(leaf.writable && !leaf.executable && leaf.len_bytes == 4096, "{leaf:x?}");
+        assert_eq!(regions::name_of(VirtAddr::new(address)), Some("fault stack"));
+    }
+    for guard in [FAULT_STACK - 1, FAULT_STACK + FAULT_STACK_LEN] {
+        assert!(leaf_of(&leaves, guard).is_none(), "{guard:#x} is mapped");
+    }
+}
+
+fn slots_hold_what_the_map_says() {
+    for leaf in leaves() {
+        let expected = matches!(leaf.slot(), 0 | 1..256 | 320..448 | 511);
+        assert!(expected, "{leaf:x?} in slot {}", leaf.slot());
+    }
+    assert_eq!(root_entry(256), 0, "the host's slot");
+    for address in [0, 0xffff, 0xffff_8000_0000_0000, u64::MAX] {
+        assert!(leaf_of(&leaves(), address).is_none(), "{address:#x} is mapped");
+    }
+}
+
+fn entries_are_as_the_host_wants_them() {
+    let user = Some(Host::of_machine() == Host::PvmLevel3);
+    let wrong = leaves().into_iter().find(|leaf| leaf.user != user);
+    assert!(wrong.is_none(), "the user bit should be {user:?} at every level: {wrong:x?}");
+    let global = leaves().into_iter().find(|leaf| leaf.entry & GLOBAL != 0);
+    assert!(global.is_none(), "a load of CR3 would not flush {global:x?}");
+    let used = (0..512).filter(|slot| root_entry(*slot) & PRESENT != 0).count();
+    assert!((4..16).contains(&used), "{used} slots of the root are used");
+}
+
+/// What the kernel says of the first and last byte of each leaf is what the walk has found.
+fn the_kernels_look_up_agrees() {
+    for leaf in leaves() {
+        for offset in [0, leaf.len_bytes - 1] {
+            let phys = physical_address(VirtAddr::new(leaf.virt + offset));
+            assert_eq!(phys, Some(PhysAddr::new(leaf.phys + offset)), "{leaf:x?}");
+        }
+    }
+    assert_eq!(physical_address(VirtAddr::new(0)), None);
+    assert_eq!(physical_address(VirtAddr::new(1 << 63)), None);
+}
+
+/// Through heap leaves of each size there is, the processor reaches the memory that the window shows.
+fn large_leaves_are_walked() {
+    let heap: Vec<Leaf> = leaves().into_iter().filter(|leaf| (1..256).contains(&leaf.slot())).collect();
+    for (len, name) in [(4 * KIB, "4 KiB"), (2 * MIB, "2 MiB"), (GIB, "1 GiB")] {
+        let count = heap.iter().filter(|leaf| leaf.len_bytes == len).count();
+        println!("heap leaves of {name}: {count}");
+    }
+    let mut blocks: Vec<Vec<u64>> = Vec::new();
+    blocks.reserve_exact((heap::statistics().free_bytes / MIB) as usize);
+    let mut reached = Vec::new();
+    loop {
+        let mut block: Vec<u64> = Vec::new();
+        if block.try_reserve_exact(MIB as usize / 8).is_err() {
+            break;
+        }
+        let address = block.as_ptr() as u64;
+        let leaf = mapped(&heap, address);
+        let shown = in_ram_window(PhysAddr::new(leaf.phys_of(address))).cast::<u64>();
+        let (there, back) = (address ^ 0x5eed, address ^ 0xf00d);
+        // SAFETY: the block is this function's, and the window shows the same memory. Volatile, since to the compiler two
+        // addresses are two memories.
+        unsafe {
+            block.as_mut_ptr().write_volatile(there);
+            assert_eq!(shown.read_volatile(), there, "{leaf:x?}");
+            shown.write_volatile(back);
+            assert_eq!(block.as_ptr().read_volatile(), back, "{leaf:x?}");
+        }
+        if !reached.contains(&leaf.len_bytes) {
+            reached.push(leaf.len_bytes);
+        }
+        blocks.push(block);
+    }
+    assert!(reached.contains(&(2 * MIB)), "{reached:?}");
+    let has_large = heap.iter().any(|leaf| leaf.len_bytes == GIB);
+    assert_eq!(reached.contains(&GIB), has_large, "{reached:?}");
+}
