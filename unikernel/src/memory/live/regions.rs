@@ -61,6 +61,13 @@ impl Region {
         Self { guard_below: below_bytes, guard_above: above_bytes, ..self }
     }
 
+    fn is_continued_by(&self, next: &Self) -> bool {
+        let end = self.range.start.as_u64().wrapping_add(self.range.len_bytes);
+        self.name == next.name
+            && end == next.range.start.as_u64()
+            && [self.guard_below, self.guard_above, next.guard_below, next.guard_above] == [0; 4]
+    }
+
     fn place_of(&self, address: u64) -> Place {
         let start = self.range.start.as_u64();
         let last = start + (self.range.len_bytes - 1);
@@ -96,12 +103,16 @@ impl Regions {
     }
 }
 
-/// Notes a region. One that is empty, or one too many, has no name in messages.
+/// Notes a region; one that follows a region of the same name, both without guards, makes that longer. One that is empty, or
+/// one too many, has no name in messages.
 pub(crate) fn add(region: Region) {
     let mut regions = REGIONS.lock();
-    if region.range.len_bytes > 0
-        && let Some(slot) = regions.0.iter_mut().find(|slot| slot.is_none())
-    {
+    if region.range.len_bytes == 0 {
+        return;
+    }
+    if let Some(before) = regions.0.iter_mut().flatten().find(|before| before.is_continued_by(&region)) {
+        before.range.len_bytes += region.range.len_bytes;
+    } else if let Some(slot) = regions.0.iter_mut().find(|slot| slot.is_none()) {
         *slot = Some(region);
     }
 }
@@ -163,6 +174,19 @@ mod tests {
         assert_eq!(place(0xffff_ffff_ffff_7000), Place::GuardBelow(stack));
         assert_eq!(place(0xffff_ffff_ffff_6fff), Place::Below(stack, 0x1001));
         assert_eq!(place(u64::MAX), Place::Inside(stack));
+    }
+
+    #[test]
+    fn what_follows_a_region_of_its_name_makes_it_longer() {
+        let pages =
+            [0x5100_0000_0000, 0x5100_0000_1000, 0x5100_0000_2000].map(|at| region("pages", at, 0x1000));
+        pages.into_iter().for_each(add);
+        assert_eq!(
+            place_of(VirtAddr::new(0x5100_0000_2fff)),
+            Some(Place::Inside(region("pages", 0x5100_0000_0000, 0x3000)))
+        );
+        remove("pages", pages[0].range);
+        assert_eq!(name_of(VirtAddr::new(0x5100_0000_2fff)), None);
     }
 
     #[test]
