@@ -1,6 +1,8 @@
 //! From the first Rust function to the application. [`start`] reads as the boot sequence.
 
+mod acpi;
 mod error;
+mod fields;
 pub(crate) mod head;
 mod page_tables;
 mod parameters;

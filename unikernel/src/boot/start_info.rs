@@ -2,6 +2,7 @@
 //! `arch-x86/hvm/start_info.h`), read into values of our own before anything can overwrite it.
 
 use super::BootError;
+use super::fields::{u32_at, u64_at};
 use crate::memory::AddressRange;
 use crate::memory::ram::MapEntry;
 use guest_interface::host_information::{self, HostInformation};
@@ -38,6 +39,9 @@ pub(crate) struct StartInfo {
     command_line_len: usize,
     /// The host information and the address of its record, if the VMM is one that gives it.
     pub(crate) host_information: Option<(HostInformation, u64)>,
+    /// The address of the ACPI root system description pointer, if the VMM says one.
+    #[cfg_attr(target_os = "none", expect(dead_code, reason = "the boot sequence does not read ACPI yet"))]
+    pub(crate) rsdp: Option<u64>,
 }
 
 impl StartInfo {
@@ -63,6 +67,7 @@ impl StartInfo {
             command_line: [0; COMMAND_LINE_LEN_MAX],
             command_line_len: 0,
             host_information: None,
+            rsdp: Some(u64_at(&header, 32)).filter(|address| *address != 0),
         };
         info.read_modules(memory, u64_at(&header, 16), u32_at(&header, 12))?;
         info.read_command_line(memory, u64_at(&header, 24))?;
@@ -170,20 +175,6 @@ fn is_host_information(memory: &impl PhysicalMemory, address: u64) -> bool {
     read.is_some() && name.strip_suffix(&[0]) == Some(host_information::MODULE_NAME.as_bytes())
 }
 
-/// The little-endian 32-bit field at `offset`.
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    u64_at(bytes, offset) as u32
-}
-
-/// The little-endian 64-bit field at `offset`; bytes beyond the end read as zero.
-fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    let mut word = [0; 8];
-    for (byte, source) in word.iter_mut().zip(bytes.iter().skip(offset)) {
-        *byte = *source;
-    }
-    u64::from_le_bytes(word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,13 +201,13 @@ mod tests {
     }
 
     /// Start info at 0x100, two map entries at 0x200, command line at 0x300, one module at 0x400 with its name at 0x500
-    /// and its record at 0x600.
+    /// and its record at 0x600, RSDP beyond what is there.
     fn machine() -> Memory {
         let mut memory = Memory(vec![0; LEN]);
         memory.put(0x100, &MAGIC.to_le_bytes());
         memory.put(0x104, &1u32.to_le_bytes());
         memory.put(0x10c, &1u32.to_le_bytes());
-        for (offset, address) in [(0x110, 0x400u64), (0x118, 0x300), (0x128, 0x200)] {
+        for (offset, address) in [(0x110, 0x400u64), (0x118, 0x300), (0x120, 0xe_0010), (0x128, 0x200)] {
             memory.put(offset, &address.to_le_bytes());
         }
         memory.put(0x130, &2u32.to_le_bytes());
@@ -247,6 +238,7 @@ mod tests {
         assert!(info.modules().eq(core::iter::once(0x600..0x600 + host_information::LEN as u64)));
         let information = HostInformation { doorbell_port: 0x99, tsc_hz: None, result_port: Some(0x98) };
         assert_eq!(info.host_information, Some((information, 0x600)));
+        assert_eq!(info.rsdp, Some(0xe_0010));
     }
 
     #[test]
@@ -292,6 +284,13 @@ mod tests {
         memory.put(0x304, &[0xff]);
         let info = StartInfo::read(&memory, 0x100).unwrap();
         assert_eq!(info.command_line(), Err(BootError::CommandLineNotUtf8 { offset: 4 }));
+    }
+
+    #[test]
+    fn no_rsdp_is_none() {
+        let mut memory = machine();
+        memory.put(0x120, &[0; 8]);
+        assert_eq!(StartInfo::read(&memory, 0x100).unwrap().rsdp, None);
     }
 
     #[test]

@@ -1,23 +1,35 @@
 //! Ending the machine, on every host there is.
 
+use super::power_off::{PowerOff, SleepRegister};
 use super::{milestone, serial};
 use crate::device::{console, debug_console};
 use guest_interface::debug_stream::status_message;
 use guest_interface::host_information::Milestone;
-use guest_interface::ports::EXIT;
+use guest_interface::ports::{EXIT, SLEEP_CONTROL};
 use guest_interface::status::{ApplicationStatus, KernelStatus};
-use x86::io::{outb, outl, outw};
+use spin::Once;
+use x86::io::{outb, outl};
 
-/// Sleep control register of Cloud Hypervisor's ACPI shutdown device, and the value that powers off: sleep enable with
-/// sleep type 5.
-const CLOUD_HYPERVISOR_SLEEP: u16 = 0x600;
-const CLOUD_HYPERVISOR_POWER_OFF: u16 = 0x34;
-/// PM1a control register of QEMU's PCs, and the value that powers off: sleep enable with sleep type 0.
-const QEMU_PM1A_CONTROL: u16 = 0x604;
-const QEMU_POWER_OFF: u16 = 0x2000;
+/// The ways to power off that are tried when ACPI named none, or its own has failed: a kernel that ends before it has read
+/// the tables, or can't read them, has to end too.
+const FALLBACKS: [PowerOff; 2] = [
+    // Cloud Hypervisor.
+    PowerOff::SleepControl(SleepRegister { port: SLEEP_CONTROL, sleep_type: 5 }),
+    // QEMU's PCs.
+    PowerOff::Pm1Control(SleepRegister { port: 0x604, sleep_type: 0 }, None),
+];
 /// Command register of the keyboard controller, and the command that pulses the reset line. Firecracker ends at it.
 const KEYBOARD_COMMAND: u16 = 0x64;
 const PULSE_RESET: u8 = 0xfe;
+
+/// The way to power off that ACPI named.
+static POWER_OFF: Once<PowerOff> = Once::new();
+
+/// Powers off in this way whenever the machine ends, before any other. Only the first call counts.
+#[cfg_attr(target_os = "none", expect(dead_code, reason = "the boot sequence does not read ACPI yet"))]
+pub(crate) fn use_power_off(power_off: PowerOff) {
+    POWER_OFF.call_once(|| power_off);
+}
 
 /// Ends the machine with the application's status.
 pub(crate) fn application(status: ApplicationStatus) -> ! {
@@ -38,11 +50,13 @@ fn end(status: u8) -> ! {
     if debug_console::is_present() {
         debug_console::send(&status_message(status));
     }
-    // SAFETY: all that these ports can do is to end this machine, which is what is wanted.
+    // SAFETY: all that these ports can do is to end this machine, which is what is wanted. Those that ACPI named do
+    // whatever the VMM likes, as it may do at any time; the kernel does nothing any more that this could break.
     unsafe {
         outl(EXIT, status.into());
-        outw(CLOUD_HYPERVISOR_SLEEP, CLOUD_HYPERVISOR_POWER_OFF);
-        outw(QEMU_PM1A_CONTROL, QEMU_POWER_OFF);
+        for power_off in POWER_OFF.get().into_iter().chain(&FALLBACKS) {
+            power_off.enter();
+        }
         outb(KEYBOARD_COMMAND, PULSE_RESET);
         loop {
             x86::irq::disable();

@@ -7,5 +7,6 @@ mod doorbell;
 pub(crate) mod exit;
 pub(crate) mod milestone;
 pub(crate) mod pit;
+pub(crate) mod power_off;
 pub mod result;
 mod serial;
