@@ -132,6 +132,7 @@ fn an_rsdp_without_an_xsdt_has_an_rsdt() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes many minutes, and the crate has no part in it")]
 fn the_rsdp_is_found_where_firmware_puts_it() {
     // Low memory of a PC, where a real RSDP is told from a false one by its checksum.
     let tables = Content::old().build();
