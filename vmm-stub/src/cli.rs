@@ -66,6 +66,14 @@ pub(crate) struct RunOptions {
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub(crate) log: LogLevel,
 
+    /// Audit the guest's page tables and frames when its application has ended; a failure ends with its own status.
+    #[arg(long)]
+    pub(crate) audit: bool,
+
+    /// Print the guest's address space when its application has ended.
+    #[arg(long)]
+    pub(crate) dump_address_space: bool,
+
     /// At the end print a line `timing: {...}` to stderr, in microseconds; starting this process is not in it.
     #[arg(long)]
     pub(crate) timing: bool,
@@ -213,6 +221,19 @@ mod tests {
         assert_eq!((options.memory.bytes(), options.timeout), (512 << 20, None));
         assert_eq!((options.host, options.log), (HostChoice::Kvm, LogLevel::Info));
         assert!(options.arguments.is_empty() && !options.timing && options.result.is_none());
+        assert!(!options.audit && !options.dump_address_space);
+    }
+
+    #[test]
+    fn audit_and_dump_are_asked_for_one_by_one() {
+        let asked = |words: &[&str]| {
+            let options = options(words);
+            (options.audit, options.dump_address_space)
+        };
+        assert_eq!(asked(&["run", "hello", "--audit"]), (true, false));
+        assert_eq!(asked(&["run", "hello", "--dump-address-space"]), (false, true));
+        assert_eq!(asked(&["run", "hello", "--audit", "--audit", "--dump-address-space"]), (true, true));
+        assert_eq!(asked(&["run", "hello", "--", "--audit"]), (false, false));
     }
 
     #[test]

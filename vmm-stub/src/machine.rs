@@ -34,6 +34,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
+/// Number of vCPUs.
+const PROCESSORS: u8 = 1;
+
 /// A machine that is ready to run.
 pub(crate) struct Machine {
     /// Keeps the machine alive in KVM, with its memory slots.
@@ -83,7 +86,7 @@ impl Machine {
             tsc_hz,
             result_port: wants_result.then_some(ports::RESULT),
         };
-        start_info::write(&memory, memory_len, command_line, &information)?;
+        start_info::write(&memory, memory_len, command_line, &information, PROCESSORS)?;
         set_start_state(&host, image, &memory)?;
         Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz, wants_result })
     }

@@ -126,6 +126,9 @@ mod tests {
     #[test]
     fn a_host_that_does_not_tell_where_the_guest_was_is_not_asked() {
         let ending = Ending { position: None, ..vmm(VmmStatus::Halted) };
-        assert_eq!(ending.describe(None).unwrap(), "the guest halted without a status (status 118)");
+        assert_eq!(
+            ending.describe(None).unwrap(),
+            "the guest halted or powered off without a status (status 118)"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! `vmm-stub run`: picks the host, runs the machine, and tells how it ended.
 
+use crate::boot::command_line::{self, KernelParameters};
 use crate::boot::image::Image;
-use crate::boot::{command_line, load};
+use crate::boot::load;
 use crate::cli::{HostChoice, RunOptions};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
@@ -36,8 +37,13 @@ type Outcome = (Result<Ending, Error>, Published);
 /// For everything that keeps the machine from running, and for a result that was asked for and is lost.
 pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, Error> {
     let signals = Signals::take_over()?;
-    let command_line =
-        command_line::build(options.log.name(), std::io::stdout().is_terminal(), &options.arguments)?;
+    let kernel = KernelParameters {
+        log_level: options.log.name(),
+        terminal: std::io::stdout().is_terminal(),
+        audit: options.audit,
+        dump_address_space: options.dump_address_space,
+    };
+    let command_line = command_line::build(kernel, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
     available::check(options.memory)?;
     let result_file = options.result.as_deref().map(ResultFile::prepare).transpose()?;

@@ -13,6 +13,8 @@ pub(crate) struct ExitCounts {
     pub(crate) serial: u64,
     /// Exit port.
     pub(crate) exit: u64,
+    /// Sleep control port.
+    pub(crate) sleep: u64,
     /// Ports that nothing decodes.
     pub(crate) unknown_port: u64,
     /// Addresses outside RAM.
@@ -31,18 +33,20 @@ impl ExitCounts {
             Device::Result => &mut self.result,
             Device::Serial => &mut self.serial,
             Device::Exit => &mut self.exit,
+            Device::Sleep => &mut self.sleep,
             Device::Nobody => &mut self.unknown_port,
         };
         *count += 1;
     }
 
     /// All kinds, with the names of machine-readable output.
-    pub(crate) const fn by_kind(&self) -> [(&'static str, u64); 8] {
+    pub(crate) const fn by_kind(&self) -> [(&'static str, u64); 9] {
         [
             ("doorbell", self.doorbell),
             ("result", self.result),
             ("serial", self.serial),
             ("exit", self.exit),
+            ("sleep", self.sleep),
             ("unknown_port", self.unknown_port),
             ("mmio", self.mmio),
             ("interrupted", self.interrupted),
@@ -69,10 +73,11 @@ mod tests {
             Device::Doorbell,
             Device::Result,
             Device::Exit,
+            Device::Sleep,
             Device::Nobody,
         ];
         devices.into_iter().for_each(|device| counts.port(device));
         assert_eq!((counts.serial, counts.doorbell, counts.result), (1, 2, 1));
-        assert_eq!((counts.exit, counts.unknown_port, counts.total()), (1, 1, 10));
+        assert_eq!((counts.exit, counts.sleep, counts.unknown_port, counts.total()), (1, 1, 1, 11));
     }
 }

@@ -84,7 +84,7 @@ fn echoes_its_arguments(context: &Context, lane: Lane) -> Outcome {
 
 /// 4096 bytes in all with its NUL and the kernel's part; [`refusal`](crate::refusal) tests one more.
 fn longest_command_line(context: &Context, lane: Lane) -> Outcome {
-    let argument = "x".repeat(guest_interface::layout::COMMAND_LINE_LEN_MAX - "log=info -- \0".len());
+    let argument = "x".repeat(guest_interface::layout::COMMAND_LINE_LEN_MAX - "log=info audit -- \0".len());
     let verdict = context.boot(lane, &context.artifacts.hello).arguments([&argument]).end()?;
     greets(&verdict)?.prints([&*format!("argument: {argument:?}\n")])?;
     Ok(())

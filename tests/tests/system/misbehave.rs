@@ -175,8 +175,9 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         let tests: [OnLane; 2] = [("misbehave/halt", halt), ("misbehave/flood", flood)];
         trials.extend(tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))));
     }
-    let tests: [Alone; 3] = [
+    let tests: [Alone; 4] = [
         ("misbehave/bad_doorbell", bad_doorbell),
+        ("misbehave/power_off", power_off),
         ("misbehave/spin_is_located", spin_is_located),
         ("misbehave/triple_fault_is_located", triple_fault_is_located),
     ];
@@ -211,7 +212,7 @@ fn halt(context: &Context, lane: Lane) -> Outcome {
     if lane.is_qemu() {
         verdict.status(VmmStatus::Timeout.code())?;
     } else {
-        let texts = ["halted without a status (status 118)", "(misbehave::processor::halt+0x"];
+        let texts = ["halted or powered off without a status (status 118)", "(misbehave::processor::halt+0x"];
         verdict.status(VmmStatus::Halted.code())?.complains(texts)?;
     }
     Ok(())
@@ -244,6 +245,17 @@ fn bad_doorbell(context: &Context) -> Outcome {
     if verdict.stderr().contains("\"dropped_records\":0") {
         return Err(verdict.failure("the VMM should count the records that it drops"));
     }
+    Ok(())
+}
+
+/// The ACPI sleep register is `vmm-stub`'s own: where QEMU has one, only its ACPI tables say.
+fn power_off(context: &Context) -> Outcome {
+    let verdict = boot(context, Lane::Kvm, "power-off").end()?;
+    let texts = ["powered off without a status (status 118)", "(misbehave::device::power_off+0x"];
+    verdict
+        .status(VmmStatus::Halted.code())?
+        .prints(["misbehave: the sleep register reads as 0\n"])?
+        .complains(texts)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! 0x0000_0000  RAM: boot data (start info, memory map, command line, host information, first page tables)
-//! 0x0009_fc00  hole: where PCs have their BIOS data and ROMs
+//! 0x0009_fc00  hole: where PCs have their BIOS data and ROMs; the ACPI tables from ACPI_TABLES on
 //! 0x0010_0000  RAM: image at IMAGE_BASE, the rest free
 //! 0xc000_0000  hole: device registers (local APIC, I/O APIC, virtio)
 //! 0x1_0000_0000  RAM above 4 GiB, if any
@@ -55,3 +55,9 @@ pub const COMMAND_LINE: u64 = 0x2_0000;
 
 /// Longest command line with its terminating NUL.
 pub const COMMAND_LINE_LEN_MAX: usize = 4096;
+
+/// The ACPI tables, the RSDP first. They lie in the BIOS hole, in memory that no map tells the guest of as RAM, where a
+/// guest that has no start info finds the RSDP: from 0xe_0000 to 1 MiB, at a multiple of 16 (ACPI specification 5.2.5.1).
+pub const ACPI_TABLES: u64 = 0xe_0000;
+const _: () =
+    assert!(ACPI_TABLES >= 0xe_0000 && ACPI_TABLES < HIGH_RAM_START && ACPI_TABLES.is_multiple_of(16));

@@ -29,5 +29,6 @@ pub const DEBUGCON: u16 = 0xe9;
 pub const DEBUGCON_PRESENT: u8 = 0xe9;
 
 /// Sleep control register of hardware-reduced ACPI (ACPI specification 4.8.3.7), as `vmm-stub` has it and its FADT says: a
-/// byte with sleep enable and sleep type 5 powers the machine off. The address is that of Cloud Hypervisor's.
+/// byte with sleep enable and sleep type 5 powers the machine off. It is the sleep status register, too. The address is
+/// that of Cloud Hypervisor's.
 pub const SLEEP_CONTROL: u16 = 0x600;

@@ -110,8 +110,8 @@ statuses! {
         Refused = 116, "arguments or image refused before the start";
         /// The host lacks something: KVM, a permission, QEMU, memory.
         HostUnable = 117, "the host can't run this guest";
-        /// The guest halted with nothing that could wake it, and gave no status.
-        Halted = 118, "the guest halted without a status";
+        /// The guest halted with nothing that could wake it, or powered its machine off, and gave no status.
+        Halted = 118, "the guest halted or powered off without a status";
         /// KVM could not run the guest's code.
         GuestUnrunnable = 119, "KVM could not run the guest";
         /// The guest wrote a number above 111 to the exit port.

@@ -1,7 +1,8 @@
 //! What a guest finds when it starts: the image ([`image`]), the PVH start info with memory map and host information
-//! ([`start_info`]), the command line ([`command_line`]) and, where guests start in 64-bit mode, page tables
-//! ([`page_tables`]). All of it is written to the addresses of [`guest_interface::layout`].
+//! ([`start_info`]), the command line ([`command_line`]), the ACPI tables ([`acpi`]) and, where guests start in 64-bit
+//! mode, page tables ([`page_tables`]). All of it is written to the addresses of [`guest_interface::layout`].
 
+pub(crate) mod acpi;
 pub(crate) mod command_line;
 pub mod image;
 pub(crate) mod load;

@@ -1,6 +1,7 @@
 //! The PVH start info with what it points to (Xen's public/arch-x86/hvm/start_info.h, version 1): memory map, command
-//! line, and one module, the host information.
+//! line, ACPI tables, and one module, the host information.
 
+use crate::boot::acpi;
 use crate::error::Error;
 use crate::memory::GuestMemory;
 use crate::memory::layout::{Region, usable_regions};
@@ -17,7 +18,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 const VERSION: u32 = 1;
 const MODULE_NAME: u64 = MODULE_LIST + size_of::<hvm_modlist_entry>() as u64;
 
-/// Writes everything that the guest is told to its memory. `command_line` is what
+/// Writes everything that a guest with this many processors is told to its memory. `command_line` is what
 /// [`build`](crate::boot::command_line::build) made.
 ///
 /// # Errors
@@ -27,8 +28,9 @@ pub(crate) fn write(
     memory_len: MemoryLen,
     command_line: &str,
     information: &HostInformation,
+    processors: u8,
 ) -> Result<(), Error> {
-    write_all(memory, memory_len, command_line, information)
+    write_all(memory, memory_len, command_line, information, processors)
         .map_err(|source| Error::WriteGuest(source.into()))
 }
 
@@ -37,6 +39,7 @@ fn write_all(
     memory_len: MemoryLen,
     command_line: &str,
     information: &HostInformation,
+    processors: u8,
 ) -> Result<(), GuestMemoryError> {
     let mut memmap_entries = 0;
     for (index, region) in (0..).zip(usable_regions(memory_len)) {
@@ -62,6 +65,7 @@ fn write_all(
         nr_modules: 1,
         modlist_paddr: MODULE_LIST,
         cmdline_paddr: COMMAND_LINE,
+        rsdp_paddr: acpi::write(memory, processors)?,
         memmap_paddr: MEMORY_MAP,
         memmap_entries,
         ..Default::default()
@@ -103,7 +107,7 @@ mod tests {
     fn written(len_bytes: u64, command_line: &str) -> GuestMemory {
         let memory_len = MemoryLen::new(len_bytes).unwrap();
         let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        write(&memory, memory_len, command_line, &INFORMATION).unwrap();
+        write(&memory, memory_len, command_line, &INFORMATION, 1).unwrap();
         memory
     }
 
@@ -116,7 +120,9 @@ mod tests {
     fn a_guest_finds_everything_from_the_start_info() {
         let memory = written(6 << 30, "log=info -- x");
         let info: hvm_start_info = memory.read_obj(GuestAddress(START_INFO)).unwrap();
-        assert_eq!((info.magic, info.version, info.rsdp_paddr), (0x336e_c578, 1, 0));
+        assert_eq!((info.magic, info.version), (0x336e_c578, 1));
+        let signature: [u8; 8] = memory.read_obj(GuestAddress(info.rsdp_paddr)).unwrap();
+        assert_eq!(&signature, b"RSD PTR ");
         assert_eq!(string(&memory, info.cmdline_paddr), "log=info -- x");
 
         let map: Vec<_> = (0..u64::from(info.memmap_entries))
@@ -167,7 +173,7 @@ mod tests {
     fn memory_that_is_too_small_is_an_error() {
         let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x8000)]).unwrap();
         assert_eq!(memory.num_regions(), 1);
-        let result = write(&memory, MemoryLen::new(16 << 20).unwrap(), "", &INFORMATION);
+        let result = write(&memory, MemoryLen::new(16 << 20).unwrap(), "", &INFORMATION, 1);
         assert!(matches!(result, Err(Error::WriteGuest(_))));
     }
 }

@@ -4,10 +4,11 @@ use crate::devices::console::Console;
 use crate::devices::doorbell::Doorbell;
 use crate::devices::result::ResultDoorbell;
 use crate::devices::serial::Serial;
+use crate::devices::sleep;
 use crate::memory::GuestMemory;
 use crate::result::Published;
 use guest_interface::ports;
-use guest_interface::status::ExitStatus;
+use guest_interface::status::{ExitStatus, VmmStatus};
 use std::io::Write;
 
 /// What a read finds where nothing answers.
@@ -22,6 +23,7 @@ pub(crate) enum Device {
     Doorbell,
     Result,
     Exit,
+    Sleep,
     Nobody,
 }
 
@@ -32,6 +34,7 @@ impl Device {
             ports::DOORBELL => Self::Doorbell,
             ports::RESULT => Self::Result,
             ports::EXIT => Self::Exit,
+            ports::SLEEP_CONTROL => Self::Sleep,
             _ => Self::Nobody,
         }
     }
@@ -42,7 +45,7 @@ impl Device {
 pub(crate) struct Written {
     /// Whose port it was.
     pub(crate) device: Device,
-    /// The status that ends the machine, if the write was to the exit port.
+    /// The status that ends the machine, if the write was to the exit port or powered it off.
     pub(crate) ended: Option<ExitStatus>,
 }
 
@@ -73,6 +76,7 @@ impl<W: Write> PortBus<W> {
                 }
             }
             Device::Exit => ended = Some(ExitStatus::from_guest(number(data))),
+            Device::Sleep => ended = sleep::powers_off(data).then_some(ExitStatus::Vmm(VmmStatus::Halted)),
             Device::Nobody => {}
         }
         Written { device, ended }
@@ -83,6 +87,7 @@ impl<W: Write> PortBus<W> {
         let device = Device::at(port);
         match device {
             Device::Serial => self.serial.read(port - ports::SERIAL, data),
+            Device::Sleep => data.fill(sleep::IDLE),
             Device::Doorbell | Device::Result | Device::Exit | Device::Nobody => data.fill(NOBODY),
         }
         device
@@ -125,7 +130,7 @@ fn number(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
     use guest_interface::record::Record;
-    use guest_interface::status::{KernelStatus, VmmStatus};
+    use guest_interface::status::KernelStatus;
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use vm_memory::{Bytes, GuestAddress};
@@ -218,5 +223,20 @@ mod tests {
             assert_eq!(ended(&invalid.to_le_bytes()), Some(VmmStatus::InvalidGuestStatus.code()));
         }
         assert_eq!(ended(&[0; 5]), Some(VmmStatus::InvalidGuestStatus.code()));
+    }
+
+    #[test]
+    fn powering_off_ends_the_machine_without_a_status() {
+        let mut bus = bus();
+        let mut write = |data: &[u8]| bus.write(ports::SLEEP_CONTROL, data);
+        let halted = Some(ExitStatus::Vmm(VmmStatus::Halted));
+        assert_eq!(write(&[0x34]), Written { device: Device::Sleep, ended: halted });
+        for ignored in [&[0x14][..], &[0x20], &[0x3c], &[0x80], &[0x34, 0], &[]] {
+            assert_eq!(write(ignored), Written { device: Device::Sleep, ended: None }, "{ignored:x?}");
+        }
+        let mut data = [NOBODY; 4];
+        assert_eq!(bus.read(ports::SLEEP_CONTROL, &mut data), Device::Sleep);
+        assert_eq!(data, [0; 4]);
+        assert_eq!(bus.write(ports::SLEEP_CONTROL + 1, &[0x34]).device, Device::Nobody);
     }
 }

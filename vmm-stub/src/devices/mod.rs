@@ -1,5 +1,6 @@
 //! The devices of a machine, all on I/O ports: a 16550 ([`serial`]), the console doorbell ([`doorbell`]), the result
-//! doorbell ([`result`]), and the exit port. Both consoles print through [`console`].
+//! doorbell ([`result`]), the sleep registers of ACPI ([`sleep`]), and the exit port. Both consoles print through
+//! [`console`].
 //!
 //! The guest is hostile. A port or address that nothing decodes reads as all ones and ignores what is written, as on a
 //! PC; no access fails, and none takes longer than printing [`guest_interface::console::LINE_LEN_MAX`] bytes or
@@ -11,3 +12,4 @@ pub(crate) mod doorbell;
 pub(crate) mod record;
 pub(crate) mod result;
 pub(crate) mod serial;
+pub(crate) mod sleep;

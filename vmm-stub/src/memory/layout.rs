@@ -21,7 +21,8 @@ impl Region {
 }
 
 /// The regions that are backed by host memory, in ascending order: one below the device hole, and one above 4 GiB if
-/// there is more RAM than fits below. Behind the BIOS hole, too, is memory; the guest is merely not told of it.
+/// there is more RAM than fits below. Behind the BIOS hole, too, is memory, with the ACPI tables; the guest is merely not
+/// told of it as RAM.
 pub fn backed_regions(memory: MemoryLen) -> impl Iterator<Item = Region> + Clone {
     let low_len = memory.bytes().min(DEVICE_HOLE_START);
     let low = Region { start: 0, len_bytes: low_len };

@@ -8,7 +8,7 @@ use core::ops::Range;
 use guest_interface::console::LINE_LEN_MAX;
 use guest_interface::debug_stream::status_message;
 use guest_interface::layout::DEVICE_HOLE_START;
-use guest_interface::ports::{DEBUGCON, DEBUGCON_PRESENT, EXIT};
+use guest_interface::ports::{DEBUGCON, DEBUGCON_PRESENT, EXIT, SLEEP_CONTROL};
 use guest_interface::record::{self, RECORD_LEN};
 use unikernel::device::console;
 use unikernel::memory::ram;
@@ -116,6 +116,25 @@ pub(crate) fn bad_status(_: &[String]) -> ApplicationStatus {
             }
         }
         outl(EXIT, STATUS.into());
+    }
+    survived()
+}
+
+/// Ends with the VMM's status 118 under `vmm-stub`, and only by the last write: what comes before it is no soft off.
+#[inline(never)]
+pub(crate) fn power_off(_: &[String]) -> ApplicationStatus {
+    const TYPE_OFF: u8 = 5 << 2;
+    const ENABLE: u8 = 1 << 5;
+    const WAKE_STATUS: u8 = 1 << 7;
+    // SAFETY: all that this port can do is to end the machine.
+    unsafe {
+        for ignored in [0, TYPE_OFF, ENABLE, ENABLE | 7 << 2, WAKE_STATUS] {
+            outb(SLEEP_CONTROL, ignored);
+        }
+        outw(SLEEP_CONTROL, (TYPE_OFF | ENABLE).into());
+        outl(SLEEP_CONTROL, (TYPE_OFF | ENABLE).into());
+        println!("misbehave: the sleep register reads as {}", inb(SLEEP_CONTROL));
+        outb(SLEEP_CONTROL, TYPE_OFF | ENABLE);
     }
     survived()
 }

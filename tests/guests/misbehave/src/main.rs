@@ -38,6 +38,7 @@ const ACTS: &[Act] = &[
     ("unknown-ports", device::unknown_ports),
     ("bad-doorbell", device::bad_doorbell),
     ("bad-status", device::bad_status),
+    ("power-off", device::power_off),
     ("flood", device::flood),
 ];
 
