@@ -20,7 +20,6 @@ pub struct Boot {
     image: PathBuf,
     memory: OsString,
     timeout: Duration,
-    audit: bool,
     options: Vec<OsString>,
     arguments: Vec<OsString>,
 }
@@ -35,7 +34,6 @@ impl Boot {
             image: image.to_owned(),
             memory: "64M".into(),
             timeout: Duration::from_secs(30),
-            audit: true,
             options: Vec::new(),
             arguments: Vec::new(),
         }
@@ -52,13 +50,6 @@ impl Boot {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
-        self
-    }
-
-    /// Without the audit, and so without its word on the guest's command line.
-    #[must_use]
-    pub fn without_audit(mut self) -> Self {
-        self.audit = false;
         self
     }
 
@@ -89,9 +80,7 @@ impl Boot {
         command.arg("run").arg(&self.image).args(self.lane.options());
         command.arg("--memory").arg(&self.memory);
         command.arg("--timeout").arg(format!("{}ms", self.timeout.as_millis()));
-        if self.audit {
-            command.arg("--audit");
-        }
+        command.arg("--audit");
         command.args(&self.options);
         if !self.arguments.is_empty() {
             command.arg("--").args(&self.arguments);
