@@ -1,7 +1,7 @@
 //! What is mapped in the live address space, found by a walk of its own, and held against the memory map.
 
 use crate::Test;
-use crate::walk::{GLOBAL, Leaf, PRESENT, leaf_of, leaves, root_entry, writable_and_executable};
+use crate::walk::{GLOBAL, Leaf, PRESENT, leaf_of, leaves, root_place, writable_and_executable};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use unikernel::cpu::host::Host;
@@ -163,7 +163,7 @@ fn slots_hold_what_the_map_says() {
         let expected = matches!(leaf.slot(), 0 | 1..256 | 320..448 | 511);
         assert!(expected, "{leaf:x?} in slot {}", leaf.slot());
     }
-    assert_eq!(root_entry(256), 0, "the host's slot");
+    assert_eq!(root_place(256).read(), 0, "the host's slot");
     for address in [0, 0xffff, 0xffff_8000_0000_0000, u64::MAX] {
         assert!(leaf_of(&leaves(), address).is_none(), "{address:#x} is mapped");
     }
@@ -175,7 +175,7 @@ fn entries_are_as_the_host_wants_them() {
     assert!(wrong.is_none(), "the user bit should be {user:?} at every level: {wrong:x?}");
     let global = leaves().into_iter().find(|leaf| leaf.entry & GLOBAL != 0);
     assert!(global.is_none(), "a load of CR3 would not flush {global:x?}");
-    let used = (0..512).filter(|slot| root_entry(*slot) & PRESENT != 0).count();
+    let used = (0..512).filter(|slot| root_place(*slot).read() & PRESENT != 0).count();
     assert!((4..16).contains(&used), "{used} slots of the root are used");
 }
 
