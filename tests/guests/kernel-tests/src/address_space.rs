@@ -1,12 +1,15 @@
 //! What is mapped in the live address space, found by a walk of its own, and held against the memory map.
 
 use crate::Test;
+use crate::machine::machine;
 use crate::walk::{GLOBAL, Leaf, PRESENT, leaf_of, leaves, root_place, writable_and_executable};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use unikernel::cpu::host::Host;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::live::{RAM_WINDOW, in_ram_window, physical_address, regions};
+use unikernel::memory::page_table::{Error, Tracked, VirtRange};
+use unikernel::memory::subtree::Subtree;
 use unikernel::memory::{heap, ram};
 use unikernel::println;
 
@@ -144,6 +147,13 @@ fn the_heap_is_one_range_of_free_ram() {
     heap.sort_by_key(|leaf| leaf.phys);
     let twice = heap.windows(2).find(|pair| pair[0].phys + pair[0].len_bytes > pair[1].phys);
     assert!(twice.is_none(), "one frame for two addresses: {twice:x?}");
+    heap.sort_by_key(|leaf| leaf.virt);
+    let (Some(first), Some(last)) = (heap.first(), heap.last()) else { panic!("no heap") };
+    for guard in [first.virt - 4 * KIB, last.virt + last.len_bytes] {
+        let guard = VirtRange::new(VirtAddr::new(guard), 4 * KIB);
+        let taken = Subtree::<Tracked>::reserve_at(machine(), guard);
+        assert!(matches!(taken, Err(Error::NotFree { .. })), "something could be mapped at {guard}");
+    }
 }
 
 fn the_fault_stack_lies_between_guards() {
