@@ -24,6 +24,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         trials.push(context.trial(lane, "kernel/long_lines", move || long_lines(context, lane)));
         trials.push(context.trial(lane, "kernel/log_stamps", move || log_stamps(context, lane)));
         trials.push(context.trial(lane, "kernel/heap_above_4g", move || heap_above_4g(context, lane)));
+        trials.push(context.trial(lane, "kernel/large_leaves", move || large_leaves(context, lane)));
     }
     let summary = format!("{} passed, 0 failed", names.len());
     for lane in [Lane::QemuQ35, Lane::QemuPc] {
@@ -116,5 +117,28 @@ fn heap_above_4g(context: &Context, lane: Lane) -> Outcome {
     let boot = context.boot(lane, &context.artifacts.kernel_tests).memory("6G");
     let verdict = boot.arguments(["heap::memory_above_4g_is_used"]).end()?;
     verdict.status(0)?.prints(["used ", " MiB above 4 GiB\n"])?;
+    Ok(())
+}
+
+/// With 3 GiB of RAM there are frames of 2 MiB to spare and, on hosts that take them, heap leaves of 1 GiB.
+fn large_leaves(context: &Context, lane: Lane) -> Outcome {
+    let _alone = context.large_guest();
+    let passes = |test: &str| {
+        let boot = context.boot(lane, &context.artifacts.kernel_tests).memory("3G");
+        let verdict = boot.arguments([test]).end()?;
+        verdict.status(0)?.prints(["1 passed, 0 failed"])?;
+        Ok::<_, Failure>(verdict)
+    };
+    passes("mappings::a_large_frame_moves_with_its_contents")?.prints(["frame of 2 MiB: moved\n"])?;
+    passes("spoilt_tables::the_audit_finds_what_is_there")?;
+    passes("address_space::the_window_shows_all_ram")?;
+    let walked = passes("address_space::large_leaves_are_walked")?;
+    let changed = passes("mappings::a_leaf_of_1_gib_is_split_and_promoted")?;
+    if lane.is_qemu() {
+        walked.prints(["heap leaves of 1 GiB: 2\n"])?;
+        changed.prints(["leaf of 1 GiB: split and promoted\n"])?;
+    } else {
+        walked.prints(["heap leaves of 1 GiB: "])?;
+    }
     Ok(())
 }

@@ -24,6 +24,8 @@ enum Cause {
     Page { address: u64, error: PageFaultError, info: AddressInfo },
     /// A stack pointer that ran into a guard page.
     StackOverflow { address: u64, stack: &'static str },
+    /// An exception that could not be delivered, mostly since no stack was left: where it should have gone.
+    DoubleFault { address: u64, info: AddressInfo },
     /// Any other exception of the processor.
     Exception { vector: u8, error_code: u64 },
     /// A vector that is no exception.
@@ -40,6 +42,11 @@ impl Cause {
         match (vector, info.guarded_stack()) {
             (PAGE_FAULT_VECTOR | DOUBLE_FAULT_VECTOR, Some(stack)) if is_near => {
                 Self::StackOverflow { address, stack }
+            }
+            (DOUBLE_FAULT_VECTOR, _) if is_near => Self::DoubleFault { address, info },
+            // The address is that of an earlier page fault.
+            (DOUBLE_FAULT_VECTOR, _) => {
+                Self::DoubleFault { address: stack_pointer, info: AddressInfo::of(stack_pointer) }
             }
             (PAGE_FAULT_VECTOR, _) => {
                 Self::Page { address, error: PageFaultError::from_bits_truncate(error_code as u32), info }
@@ -72,6 +79,12 @@ impl fmt::Display for Cause {
             }
             Self::StackOverflow { address, stack } => {
                 write!(formatter, "stack overflow: {address:#x} is in the guard page below the {stack}")
+            }
+            Self::DoubleFault { address, info } => {
+                write!(
+                    formatter,
+                    "double fault: no exception can be delivered to a stack at {address:#x} ({info})"
+                )
             }
             Self::Exception { vector, error_code } => {
                 let exception = &EXCEPTIONS[usize::from(*vector)];
@@ -186,6 +199,23 @@ mod tests {
         }
         let stray = Cause::of(PAGE_FAULT_VECTOR, 0b10, guard, BOOT_STACK.stack().end - 64);
         assert_eq!(stray.status(), KernelStatus::UnhandledFault, "the stack has room: {stray}");
+    }
+
+    #[test]
+    fn a_double_fault_says_where_the_stack_pointer_led() {
+        for (address, stack_pointer, expected) in [
+            (0x8, 0x10, "0x8 (null pointer, never mapped)"),
+            (u64::MAX - 7, 0, "0x0 (null pointer, never mapped)"),
+            (0x7000_0000, 1 << 47, "0x800000000000 (non-canonical address)"),
+        ] {
+            let cause = Cause::of(DOUBLE_FAULT_VECTOR, 0, address, stack_pointer);
+            let text = cause.to_string();
+            assert_eq!(
+                text,
+                alloc::format!("double fault: no exception can be delivered to a stack at {expected}")
+            );
+            assert_eq!(cause.status(), KernelStatus::UnhandledFault);
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What is mapped in the live address space, found by a walk of its own, and held against the memory map.
 
 use crate::Test;
-use crate::walk::{GLOBAL, Leaf, PRESENT, leaf_of, leaves, root_entry, writable_and_executable};
+use crate::machine::machine;
+use crate::walk::{GLOBAL, Leaf, PRESENT, leaf_of, leaves, root_place, writable_and_executable};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use unikernel::cpu::host::Host;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::live::{RAM_WINDOW, in_ram_window, physical_address, regions};
+use unikernel::memory::page_table::{Error, Tracked, VirtRange};
+use unikernel::memory::subtree::Subtree;
 use unikernel::memory::{heap, ram};
 use unikernel::println;
 
@@ -148,6 +151,13 @@ fn the_heap_is_one_range_of_free_ram() {
     heap.sort_by_key(|leaf| leaf.phys);
     let twice = heap.windows(2).find(|pair| pair[0].phys + pair[0].len_bytes > pair[1].phys);
     assert!(twice.is_none(), "one frame for two addresses: {twice:x?}");
+    heap.sort_by_key(|leaf| leaf.virt);
+    let (Some(first), Some(last)) = (heap.first(), heap.last()) else { panic!("no heap") };
+    for guard in [first.virt - 4 * KIB, last.virt + last.len_bytes] {
+        let guard = VirtRange::new(VirtAddr::new(guard), 4 * KIB);
+        let taken = Subtree::<Tracked>::reserve_at(machine(), guard);
+        assert!(matches!(taken, Err(Error::NotFree { .. })), "something could be mapped at {guard}");
+    }
 }
 
 fn the_fault_stack_lies_between_guards() {
@@ -167,7 +177,7 @@ fn slots_hold_what_the_map_says() {
         let expected = matches!(leaf.slot(), 0 | 1..256 | 320..448 | 511);
         assert!(expected, "{leaf:x?} in slot {}", leaf.slot());
     }
-    assert_eq!(root_entry(256), 0, "the host's slot");
+    assert_eq!(root_place(256).read(), 0, "the host's slot");
     for address in [0, 0xffff, 0xffff_8000_0000_0000, u64::MAX] {
         assert!(leaf_of(&leaves(), address).is_none(), "{address:#x} is mapped");
     }
@@ -179,7 +189,7 @@ fn entries_are_as_the_host_wants_them() {
     assert!(wrong.is_none(), "the user bit should be {user:?} at every level: {wrong:x?}");
     let global = leaves().into_iter().find(|leaf| leaf.entry & GLOBAL != 0);
     assert!(global.is_none(), "a load of CR3 would not flush {global:x?}");
-    let used = (0..512).filter(|slot| root_entry(*slot) & PRESENT != 0).count();
+    let used = (0..512).filter(|slot| root_place(*slot).read() & PRESENT != 0).count();
     assert!((4..16).contains(&used), "{used} slots of the root are used");
 }
 

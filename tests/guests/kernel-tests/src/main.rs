@@ -7,21 +7,27 @@
 //! | `--list` | prints the names of all tests, one a line |
 //! | `--wait MILLISECONDS` | ends after this time by the guest's clock, for the host to compare with its own |
 //!
-//! A test that fails panics, and so ends the guest with status 96; the last name printed is its own.
+//! After each test the heap, the free frames and the free addresses have to be as they were before it, and after the last
+//! one the audit has to be clean. A test that fails panics, and so ends the guest with status 96; the last name printed is its own.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
 mod address_space;
 mod console;
+mod device_windows;
 mod diagnosis;
 mod heap;
 mod image;
+mod machine;
+mod mappings;
 mod memory_core;
+mod spoilt_tables;
 mod time;
 mod walk;
 
 use alloc::string::String;
+use machine::Balance;
 use unikernel::{ApplicationStatus, println};
 
 unikernel::appliance!(run);
@@ -34,6 +40,9 @@ const GROUPS: &[&[Test]] = &[
     image::TESTS,
     memory_core::TESTS,
     address_space::TESTS,
+    mappings::TESTS,
+    device_windows::TESTS,
+    spoilt_tables::TESTS,
     time::TESTS,
     console::TESTS,
     diagnosis::TESTS,
@@ -60,12 +69,20 @@ fn run(arguments: &[String]) -> ApplicationStatus {
         },
         _ => return usage(),
     }
+    let report = machine::audit();
+    assert!(report.is_clean() && report.outstanding == 0, "{report}");
     ApplicationStatus::SUCCESS
 }
 
 fn run_one((name, test): &Test) {
     println!("test {name}");
+    let before = Balance::now();
     test();
+    let mut after = Balance::now();
+    if *name == memory_core::KEEPS_MEMORY {
+        after.heap = before.heap;
+    }
+    assert_eq!(after, before, "what {name} has left");
 }
 
 fn usage() -> ApplicationStatus {

@@ -61,6 +61,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Physical address of the table that it is in.
+    pub(crate) fn table(self) -> u64 {
+        self.table
+    }
+
     fn cell(self) -> *mut u64 {
         in_ram_window(PhysAddr::new(self.table)).cast::<u64>().wrapping_add(self.index)
     }
@@ -108,9 +113,9 @@ pub(crate) fn end_of_walk(address: u64) -> Place {
     }
 }
 
-/// The entry of the root for a slot.
-pub(crate) fn root_entry(slot: usize) -> u64 {
-    Place { table: root(), index: slot, level: 4 }.read()
+/// Where the root has its entry for a slot.
+pub(crate) fn root_place(slot: usize) -> Place {
+    Place { table: root(), index: slot, level: 4 }
 }
 
 /// What the entries above allow.
@@ -135,7 +140,7 @@ impl Rights {
 pub(crate) fn leaves() -> Vec<Leaf> {
     let mut leaves = Vec::new();
     for slot in 0..512 {
-        let entry = root_entry(slot);
+        let entry = root_place(slot).read();
         if entry & PRESENT != 0 {
             let all = Rights { writable: true, executable: true, user: Some(entry & USER != 0) };
             let start = (slot as u64 * span(4)) as i64;

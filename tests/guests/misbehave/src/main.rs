@@ -8,6 +8,7 @@ extern crate alloc;
 mod device;
 mod ending;
 mod memory;
+mod place;
 mod processor;
 
 use alloc::string::String;
@@ -22,11 +23,10 @@ const ACTS: &[Act] = &[
     ("exit", ending::exit),
     ("panic", ending::panic),
     ("panic-holding-console", ending::panic_holding_console),
-    ("null-read", memory::null_read),
-    ("write-text", memory::write_text),
-    ("write-rodata", memory::write_rodata),
-    ("jump-heap", memory::jump_heap),
-    ("jump-stack", memory::jump_stack),
+    ("read", |arguments| memory::at_place(arguments, memory::read)),
+    ("write", |arguments| memory::at_place(arguments, memory::write)),
+    ("call", |arguments| memory::at_place(arguments, memory::call)),
+    ("push", |arguments| memory::at_place(arguments, memory::push)),
     ("stack-overflow", memory::stack_overflow),
     ("allocate-forever", memory::allocate_forever),
     ("spin", processor::spin),

@@ -1,71 +1,52 @@
 //! Accesses that the page tables forbid, and memory that runs out.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::hint::black_box;
-use unikernel::ApplicationStatus;
+use unikernel::{ApplicationStatus, println};
 
+use crate::place::{PLACES, address_of};
 use crate::survived;
 
-/// The instruction `ret`.
-const RETURN: u8 = 0xc3;
+/// Has something done at the place that the argument names.
+pub(crate) fn at_place(arguments: &[String], act: fn(u64)) -> ApplicationStatus {
+    let Some(address) = arguments.first().and_then(|name| address_of(name)) else {
+        let names: Vec<&str> = PLACES.iter().map(|(name, _)| *name).collect();
+        println!("misbehave: give a place, one of {}", names.join(", "));
+        return ApplicationStatus::USAGE;
+    };
+    println!("misbehave: at {address:#x}");
+    act(black_box(address));
+    survived()
+}
 
-/// Reads a byte that may be anywhere. Assembly, since to Rust such a read is undefined behaviour.
-fn read(address: u64) {
+/// Reads a byte. Assembly, since to Rust such a read is undefined behaviour.
+#[inline(never)]
+pub(crate) fn read(address: u64) {
     // SAFETY: reading changes nothing; the tests judge the fault that follows.
     unsafe { asm!("mov {}, byte ptr [{}]", out(reg_byte) _, in(reg) address, options(nostack, readonly)) };
 }
 
-/// Writes a byte that may be anywhere.
-fn write(address: u64) {
-    // SAFETY: the tests judge the fault that follows. Were there none, the caller's memory is never used again.
+/// Writes a byte.
+#[inline(never)]
+pub(crate) fn write(address: u64) {
+    // SAFETY: the tests judge the fault that follows. Were there none, the place is used by nobody before the end.
     unsafe { asm!("mov byte ptr [{}], 0", in(reg) address, options(nostack)) };
 }
 
-/// Calls what may be no code.
-fn call(address: u64) {
-    // SAFETY: the tests judge the fault that follows. Were there none, what is called returns at once.
+/// Calls what is no code.
+#[inline(never)]
+pub(crate) fn call(address: u64) {
+    // SAFETY: the tests judge the fault that follows.
     unsafe { asm!("call {}", in(reg) address, clobber_abi("C")) };
 }
 
-/// Ends with status 97, a fault at the null page.
+/// Takes the place for a stack, and pushes words for ever.
 #[inline(never)]
-pub(crate) fn null_read(_: &[String]) -> ApplicationStatus {
-    read(black_box(0x10));
-    survived()
-}
-
-/// Ends with status 97, a write to kernel text.
-#[inline(never)]
-pub(crate) fn write_text(_: &[String]) -> ApplicationStatus {
-    write(black_box(null_read as *const () as u64));
-    survived()
-}
-
-/// Ends with status 97, a write to read-only data.
-#[inline(never)]
-pub(crate) fn write_rodata(_: &[String]) -> ApplicationStatus {
-    static WORD: u64 = 0x5eed_5eed_5eed_5eed;
-    write(black_box(&raw const WORD as u64));
-    survived()
-}
-
-/// Ends with status 97, an execution of the heap.
-#[inline(never)]
-pub(crate) fn jump_heap(_: &[String]) -> ApplicationStatus {
-    let code = black_box(Box::new([RETURN; 16]));
-    call(code.as_ptr() as u64);
-    survived()
-}
-
-/// Ends with status 97, an execution of the stack.
-#[inline(never)]
-pub(crate) fn jump_stack(_: &[String]) -> ApplicationStatus {
-    let code = black_box([RETURN; 16]);
-    call(code.as_ptr() as u64);
-    survived()
+pub(crate) fn push(address: u64) {
+    // SAFETY: the tests judge the fault that follows, after which nothing needs the stack or what lies below it.
+    unsafe { asm!("mov rsp, {}", "2:", "push rax", "jmp 2b", in(reg) address, options(noreturn)) };
 }
 
 /// Ends with status 98, a stack overflow.

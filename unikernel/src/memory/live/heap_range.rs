@@ -34,14 +34,15 @@ pub(crate) fn map_heap(machine: Live) -> Result<VirtRange, BringUpError> {
     drop(spare);
 
     // The smallest leaves come first, so that each size begins at a multiple of itself without gaps. They are what is left
-    // beside the image, too, memory that the host has at hand already.
+    // beside the image, too, memory that the host has at hand already. What is reserved on either side stays so, as guards;
+    // without a lead it is the first root slot that lies below, all of which is the kernel's.
     let below_large = bytes(&small) + bytes(&middle);
     let lead = below_large.next_multiple_of(Size1GiB::LEN_BYTES) - below_large;
-    let all = Subtree::<Tracked>::reserve(machine, lead + below_large + bytes(&large), Size1GiB::LEN_BYTES)?;
-    let start = VirtAddr::new(all.range().start.as_u64() + lead);
-    let used = VirtRange::new(start, all.range().len_bytes - lead);
+    let len_bytes = below_large + bytes(&large);
+    let all = Subtree::<Tracked>::reserve(machine, lead + len_bytes + PAGE_LEN, Size1GiB::LEN_BYTES)?;
+    let used = VirtRange::new(VirtAddr::new(all.range().start.as_u64() + lead), len_bytes);
     let mut heap = all.carve(used).map_err(|rejected| rejected.error)?.middle;
-    let mut at = start;
+    let mut at = used.start;
     map_all(&mut heap, &mut at, small)?;
     map_all(&mut heap, &mut at, middle)?;
     map_all(&mut heap, &mut at, large)?;

@@ -1,0 +1,343 @@
+//! Mapping, unmapping, protecting, splitting and promoting in the live tables, seen through the processor's own walks.
+
+use crate::Test;
+use crate::machine::{
+    audit, done, free_frames, give_back, machine, read, released, reserve, shown, trim, write,
+};
+use crate::walk::{Leaf, PRESENT, end_of_walk, leaf_of, leaves};
+use alloc::vec::Vec;
+use unikernel::memory::address::{PhysAddr, VirtAddr};
+use unikernel::memory::frame::{Frame, FrameRun};
+use unikernel::memory::kind::Kind;
+use unikernel::memory::live::LocalFlush;
+use unikernel::memory::page_size::{Divisible, PageSize, Size1GiB, Size2MiB, Size4KiB};
+use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, KernelAccess, MmioAttributes};
+use unikernel::memory::page_table::{
+    Compound, Error, Kva, KvaRun, Mmio, MmioRun, TableMemory, Tracked, flush,
+};
+use unikernel::println;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("mappings::a_remapped_page_shows_the_new_frame", a_remapped_page_shows_the_new_frame),
+    ("mappings::a_remapped_large_page_shows_other_memory", a_remapped_large_page_shows_other_memory),
+    ("mappings::a_large_frame_moves_with_its_contents", a_large_frame_moves_with_its_contents),
+    ("mappings::protected_pages_keep_their_contents", protected_pages_keep_their_contents),
+    ("mappings::whole_tables_of_every_kind_are_released", whole_tables_of_every_kind_are_released),
+    ("mappings::what_awaits_a_flush_is_counted", what_awaits_a_flush_is_counted),
+    ("mappings::a_large_leaf_is_split_and_promoted", || split_and_promoted::<Size2MiB>("2 MiB")),
+    ("mappings::a_leaf_of_1_gib_is_split_and_promoted", a_leaf_of_1_gib_is_split_and_promoted),
+    ("mappings::a_thousand_changes_lose_nothing", a_thousand_changes_lose_nothing),
+];
+
+const PAGE_LEN: u64 = Size4KiB::LEN_BYTES;
+/// A part of the device hole that no machine has a device in.
+const NO_DEVICE: PhysAddr = PhysAddr::new(0xd000_0000);
+const REGISTERS: MmioAttributes =
+    MmioAttributes { access: DataAccess::ReadWrite, cache: DeviceCache::Uncached };
+
+const fn behind(address: VirtAddr, bytes: u64) -> VirtAddr {
+    VirtAddr::new(address.as_u64() + bytes)
+}
+
+/// A leaf that maps the address, by a walk of the test's own.
+fn walked(address: VirtAddr) -> Option<Leaf> {
+    leaf_of(&leaves(), address.as_u64()).copied()
+}
+
+fn a_remapped_page_shows_the_new_frame() {
+    let frame = || Frame::<Size4KiB, _>::allocate(machine());
+    let (Ok(first), Ok(second)) = (frame(), frame()) else { panic!("no free frames") };
+    let places = [first.start(), second.start()];
+    for (phys, word) in places.into_iter().zip([0x1111, 0x2222]) {
+        // SAFETY: the frame is this function's.
+        unsafe { write(shown(phys), word) };
+    }
+    let mut range = reserve::<Tracked>(PAGE_LEN, PAGE_LEN);
+    let at = range.range().start;
+    done(range.map(at, first, DataAccess::ReadWrite));
+    assert_eq!(read(at), 0x1111);
+    assert_eq!(walked(at).map(|leaf| (leaf.phys, leaf.len_bytes)), Some((places[0].as_u64(), PAGE_LEN)));
+    let mut flushed = flush(done(range.unmap()), &LocalFlush);
+    let Some(first) = flushed.take_frame::<Size4KiB>(at) else { panic!("the frame that was unmapped") };
+    range = flushed.release();
+    assert_eq!(end_of_walk(at.as_u64()).read() & PRESENT, 0);
+
+    done(range.map(at, second, DataAccess::ReadWrite));
+    assert_eq!(read(at), 0x2222, "a stale translation");
+    // SAFETY: mapped to a frame that is this function's.
+    unsafe { write(at, 0x3333) };
+    assert_eq!(read(shown(places[1])), 0x3333);
+    assert_eq!(read(shown(places[0])), 0x1111, "the frame before was written to");
+    assert!(audit().is_clean());
+    drop(first);
+    give_back(released(done(range.unmap())));
+}
+
+/// One leaf after the other shows two blocks of the heap.
+fn a_remapped_large_page_shows_other_memory() {
+    let blocks = blocks_in_leaves_of::<Size2MiB>(2);
+    let mut range = reserve::<Kva>(Size2MiB::LEN_BYTES, Size2MiB::LEN_BYTES);
+    let start = range.range().start;
+    for round in 0..4 {
+        let (block, heap) = blocks.chosen[round % 2];
+        // SAFETY: the block is this function's.
+        unsafe { write(block, round as u64) };
+        let Ok(run) = KvaRun::<Size2MiB>::new(&machine(), PhysAddr::new(heap.phys), 1) else {
+            panic!("{heap:x?} is no RAM")
+        };
+        done(range.map(start, run, KernelAccess::ReadOnly));
+        let same = behind(start, block.as_u64() - heap.virt);
+        assert_eq!(read(same), round as u64, "a stale translation");
+        range = released(done(range.unmap()));
+    }
+    give_back(range);
+}
+
+/// A frame of 2 MiB, which only larger machines have to spare, at one address after the other.
+fn a_large_frame_moves_with_its_contents() {
+    let Ok(mut frame) = Frame::<Size2MiB, _>::allocate(machine()) else {
+        println!("frame of 2 MiB: none is free");
+        return;
+    };
+    let phys = frame.start();
+    let mut range = reserve::<Tracked>(2 * Size2MiB::LEN_BYTES, Size2MiB::LEN_BYTES);
+    let start = range.range().start;
+    for (round, offset) in [0, Size2MiB::LEN_BYTES, 0].into_iter().enumerate() {
+        let at = behind(start, offset);
+        done(range.map(at, frame, DataAccess::ReadWrite));
+        let leaf = walked(at).map(|leaf| (leaf.phys, leaf.len_bytes, leaf.writable, leaf.executable));
+        assert_eq!(leaf, Some((phys.as_u64(), Size2MiB::LEN_BYTES, true, false)));
+        let last = behind(at, Size2MiB::LEN_BYTES - 8);
+        assert!(round == 0 || read(last) == round as u64 - 1, "the contents did not move");
+        // SAFETY: mapped, to a frame of this function's.
+        unsafe { write(last, round as u64) };
+        assert_eq!(read(shown(PhysAddr::new(phys.as_u64() + Size2MiB::LEN_BYTES - 8))), round as u64);
+        assert!(audit().is_clean());
+        let mut flushed = flush(done(range.unmap()), &LocalFlush);
+        let Some(taken) = flushed.take_frame::<Size2MiB>(at) else { panic!("the frame that was unmapped") };
+        frame = taken;
+        range = flushed.release();
+        assert!(walked(at).is_none(), "{at} is mapped still");
+    }
+    give_back(range);
+    println!("frame of 2 MiB: moved");
+}
+
+fn protected_pages_keep_their_contents() {
+    const PAGES: u64 = 8;
+    let Ok(frames) = FrameRun::<Size4KiB, _>::allocate(machine(), PAGES) else { panic!("no free frames") };
+    let mut range = reserve::<Tracked>(PAGES * PAGE_LEN, PAGE_LEN);
+    let start = range.range().start;
+    done(range.map(start, frames, DataAccess::ReadWrite));
+    let pages = || (0..PAGES).map(|page| behind(start, page * PAGE_LEN));
+    for (access, writable) in
+        [(DataAccess::ReadOnly, false), (DataAccess::ReadWrite, true), (DataAccess::ReadOnly, false)]
+    {
+        for page in pages().filter(|page| walked(*page).is_some_and(|leaf| leaf.writable)) {
+            // SAFETY: mapped writable, to frames of this function's.
+            unsafe { write(page, page.as_u64()) };
+        }
+        range = released(done(range.protect(access)));
+        for page in pages() {
+            let leaf = walked(page);
+            assert_eq!(leaf.map(|leaf| (leaf.writable, leaf.executable)), Some((writable, false)));
+            assert_eq!(read(page), page.as_u64());
+        }
+    }
+    assert!(audit().is_clean());
+    give_back(released(done(range.unmap())));
+}
+
+/// Maps something in two tables of the last level, and takes both out at once, with what they hold.
+fn whole_tables_of_every_kind_are_released() {
+    const COUNT: u64 = 24;
+    let table = Size2MiB::LEN_BYTES;
+    let before = free_frames();
+    let run = |count| FrameRun::<Size4KiB, _>::allocate(machine(), count);
+    let (Ok(some), Ok(one)) = (run(COUNT), run(1)) else { panic!("no free frames") };
+    let mut tracked = reserve::<Tracked>(2 * table, table);
+    let start = tracked.range().start;
+    done(tracked.map(start, some, DataAccess::ReadWrite));
+    done(tracked.map(behind(start, 2 * table - PAGE_LEN), one, DataAccess::ReadWrite));
+    for index in 0..COUNT {
+        // SAFETY: mapped, to frames of this function's.
+        unsafe { write(behind(start, index * PAGE_LEN), index) };
+    }
+
+    let blocks = blocks_in_leaves_of::<Size2MiB>(1);
+    let (_, leaf) = blocks.chosen[0];
+    let ram = PhysAddr::new(leaf.phys);
+    let run = |start, count| KvaRun::<Size4KiB>::new(&machine(), start, count);
+    let (Ok(all), Ok(one)) = (run(ram, 512), run(ram, 1)) else { panic!("{leaf:x?} is no RAM") };
+    let mut kva = reserve::<Kva>(2 * table, table);
+    let kva_start = kva.range().start;
+    done(kva.map(kva_start, all, KernelAccess::ReadOnly));
+    done(kva.map(behind(kva_start, table), one, KernelAccess::ReadOnly));
+    assert_eq!(read(behind(kva_start, table)), read(shown(ram)));
+
+    let run = |count| MmioRun::<Size4KiB>::new(&machine(), NO_DEVICE, count);
+    let (Ok(all), Ok(one)) = (run(512), run(1)) else { panic!("RAM at {NO_DEVICE}") };
+    let mut mmio = reserve::<Mmio>(2 * table, table);
+    let mmio_start = mmio.range().start;
+    done(mmio.map(mmio_start, all, REGISTERS));
+    done(mmio.map(behind(mmio_start, table), one, REGISTERS));
+
+    let starts = [start, kva_start, mmio_start];
+    let level = |address: VirtAddr| {
+        let end = end_of_walk(address.as_u64());
+        (end.level, end.read() & PRESENT)
+    };
+    assert_eq!(starts.map(level), [(1, PRESENT); 3]);
+    let report = audit();
+    assert!(report.is_clean(), "{report}");
+    // One flush for all three.
+    let all = ((done(tracked.detach()), done(kva.detach())), done(mmio.detach()));
+    assert_eq!(starts.map(level), [(2, 0); 3], "the tables are still there");
+    let report = audit();
+    assert!(report.is_clean() && report.outstanding == 3, "{report}");
+    let (first, mmio) = flush(all, &LocalFlush).split();
+    let (tracked, kva) = first.split();
+    give_back(tracked.release());
+    give_back(kva.release());
+    give_back(mmio.release());
+    trim();
+    assert_eq!(free_frames(), before, "frames were lost");
+}
+
+/// The audit tells of what was unmapped, and takes none of it for lost, until it is released.
+fn what_awaits_a_flush_is_counted() {
+    const PAGES: u64 = 5;
+    let Ok(frames) = FrameRun::<Size4KiB, _>::allocate(machine(), PAGES) else { panic!("no free frames") };
+    let mut range = reserve::<Tracked>(PAGES * PAGE_LEN, PAGE_LEN);
+    let start = range.range().start;
+    done(range.map(start, frames, DataAccess::ReadWrite));
+    let counts = || {
+        let report = audit();
+        assert!(report.is_clean(), "{report}");
+        let tracked = report.kind(Kind::Tracked);
+        (report.outstanding, tracked.leaves[0], tracked.detached_leaves[0], report.frames.free)
+    };
+    let (outstanding, live, detached, free) = counts();
+    assert_eq!((outstanding, detached), (0, 0));
+    let unmapped = done(range.unmap());
+    assert_eq!(counts(), (1, live - PAGES, PAGES, free));
+    let range = released(unmapped);
+    assert_eq!(counts(), (0, live - PAGES, 0, free + PAGES));
+    give_back(range);
+}
+
+/// Blocks of the heap, of which some lie in leaves of their own of a size that was asked for.
+struct Blocks {
+    /// The blocks that were looked for, with their leaves.
+    chosen: Vec<(VirtAddr, Leaf)>,
+    _all: Vec<Vec<u64>>,
+}
+
+/// Takes blocks of a MiB until so many lie in heap leaves of this size, in one each.
+fn blocks_in_leaves_of<S: PageSize>(count: usize) -> Blocks {
+    let heap = leaves();
+    let (mut chosen, mut all): (Vec<(VirtAddr, Leaf)>, _) =
+        (Vec::with_capacity(count), Vec::with_capacity(4096));
+    while chosen.len() < count {
+        let mut block: Vec<u64> = Vec::new();
+        assert!(block.try_reserve_exact((1 << 20) / 8).is_ok(), "no block in a leaf of {}", S::NAME);
+        let address = VirtAddr::new(block.as_ptr() as u64);
+        all.push(block);
+        let leaf = leaf_of(&heap, address.as_u64()).copied();
+        let is_new = |leaf: &Leaf| chosen.iter().all(|(_, other)| other.virt != leaf.virt);
+        if let Some(leaf) = leaf.filter(|leaf| leaf.len_bytes == S::LEN_BYTES && is_new(leaf)) {
+            chosen.push((address, leaf));
+        }
+    }
+    Blocks { chosen, _all: all }
+}
+
+/// Shows memory of the heap at other addresses too, by one leaf, by 512 and by one again.
+fn split_and_promoted<S: Compound>(name: &str) {
+    let blocks = blocks_in_leaves_of::<S>(1);
+    let (block, heap) = blocks.chosen[0];
+    let Ok(run) = KvaRun::<S>::new(&machine(), PhysAddr::new(heap.phys), 1) else {
+        panic!("{heap:x?} is no RAM")
+    };
+    let mut range = reserve::<Kva>(S::LEN_BYTES, S::LEN_BYTES);
+    let start = range.range().start;
+    done(range.map(start, run, KernelAccess::ReadWrite));
+    let same = behind(start, block.as_u64() - heap.virt);
+    let both_ways = |step: u64| {
+        // SAFETY: both addresses show memory of the block.
+        unsafe { write(block, 0x5eed + step) };
+        assert_eq!(read(same), 0x5eed + step, "step {step}");
+        // SAFETY: as above.
+        unsafe { write(behind(same, 8), 0xf00d + step) };
+        assert_eq!(read(behind(block, 8)), 0xf00d + step, "step {step}");
+    };
+    let whole_range = |leaves: Vec<Leaf>| -> Vec<Leaf> {
+        let inside = |leaf: &Leaf| leaf.virt.wrapping_sub(start.as_u64()) < S::LEN_BYTES;
+        leaves.into_iter().filter(inside).collect()
+    };
+    both_ways(0);
+    let free = free_frames();
+    range = released(done(range.split::<S>(start)));
+    assert_eq!(free_frames(), free - 1, "the table");
+    both_ways(1);
+    let parts = whole_range(leaves());
+    let part_len = <S as Divisible>::Part::LEN_BYTES;
+    assert_eq!(parts.len(), 512);
+    for (part, offset) in parts.iter().zip((0..).step_by(part_len as usize)) {
+        let expected = (start.as_u64() + offset, heap.phys + offset, part_len, true, false);
+        assert_eq!((part.virt, part.phys, part.len_bytes, part.writable, part.executable), expected);
+    }
+    assert!(audit().is_clean());
+    range = released(done(range.promote::<S>(start)));
+    assert_eq!(free_frames(), free, "the table came back");
+    both_ways(2);
+    let whole = whole_range(leaves());
+    assert_eq!(
+        whole.iter().map(|leaf| (leaf.phys, leaf.len_bytes)).collect::<Vec<_>>(),
+        [(heap.phys, S::LEN_BYTES)]
+    );
+    give_back(released(done(range.unmap())));
+    println!("leaf of {name}: split and promoted");
+}
+
+fn a_leaf_of_1_gib_is_split_and_promoted() {
+    if leaves().iter().any(|leaf| leaf.len_bytes == Size1GiB::LEN_BYTES && (1..256).contains(&leaf.slot())) {
+        return split_and_promoted::<Size1GiB>("1 GiB");
+    }
+    println!("the heap has no leaf of 1 GiB");
+    if !machine().paging().one_gib_leaves {
+        // Any address will do, since it is refused before anything is looked at.
+        let mut range = reserve::<Mmio>(Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES);
+        let start = range.range().start;
+        let Ok(run) = MmioRun::<Size1GiB>::new(&machine(), PhysAddr::new(1 << 40), 1) else {
+            panic!("RAM at 1 TiB")
+        };
+        let refused = range.map(start, run, REGISTERS).map_err(|rejected| rejected.error);
+        assert!(matches!(refused, Err(Error::UnsupportedSize { .. })), "{refused:?}");
+        give_back(range);
+    }
+}
+
+/// The same address shows another frame each time.
+fn a_thousand_changes_lose_nothing() {
+    let mut range = reserve::<Tracked>(PAGE_LEN, PAGE_LEN);
+    let at = range.range().start;
+    // The frame of the last round is not free yet, so that this round's is another.
+    let mut held = None;
+    for round in 0..1000 {
+        let Ok(frame) = Frame::<Size4KiB, _>::allocate(machine()) else {
+            panic!("no frame in round {round}")
+        };
+        let phys = frame.start();
+        // SAFETY: the frame is this function's.
+        unsafe { write(shown(phys), round) };
+        done(range.map(at, frame, DataAccess::ReadWrite));
+        assert_eq!(read(at), round, "a stale translation");
+        let mut flushed = flush(done(range.unmap()), &LocalFlush);
+        held = flushed.take_frame::<Size4KiB>(at);
+        assert_eq!(held.as_ref().map(Frame::start), Some(phys));
+        range = flushed.release();
+    }
+    drop(held);
+    give_back(range);
+}
