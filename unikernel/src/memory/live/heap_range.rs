@@ -16,6 +16,8 @@ use crate::memory::subtree::Subtree;
 const SPARE_ONE_IN: u64 = 128;
 const SPARE_MIN: u64 = 64;
 const SPARE_MAX: u64 = 1024;
+/// What stays unmapped above the heap.
+const GUARD_LEN: u64 = Size1GiB::LEN_BYTES;
 /// The longest run that is looked for.
 const RUN_MAX: u64 = 64;
 
@@ -35,18 +37,19 @@ pub(crate) fn map_heap(machine: Live) -> Result<VirtRange, BringUpError> {
 
     // The smallest leaves come first, so that each size begins at a multiple of itself without gaps. They are what is left
     // beside the image, too, memory that the host has at hand already. What is reserved on either side stays so, as guards;
-    // without a lead it is the first root slot that lies below, all of which is the kernel's.
+    // without a lead it is the first root slot that lies below, all of which is the kernel's. The guard above is as long as
+    // what a table of 2 MiB leaves translates: a page of it would keep others' tables in place for ever.
     let below_large = bytes(&small) + bytes(&middle);
     let lead = below_large.next_multiple_of(Size1GiB::LEN_BYTES) - below_large;
     let len_bytes = below_large + bytes(&large);
-    let all = Subtree::<Tracked>::reserve(machine, lead + len_bytes + PAGE_LEN, Size1GiB::LEN_BYTES)?;
+    let all = Subtree::<Tracked>::reserve(machine, lead + len_bytes + GUARD_LEN, Size1GiB::LEN_BYTES)?;
     let used = VirtRange::new(VirtAddr::new(all.range().start.as_u64() + lead), len_bytes);
     let mut heap = all.carve(used).map_err(|rejected| rejected.error)?.middle;
     let mut at = used.start;
     map_all(&mut heap, &mut at, small)?;
     map_all(&mut heap, &mut at, middle)?;
     map_all(&mut heap, &mut at, large)?;
-    regions::add(Region::new("heap", used).guarded(PAGE_LEN, PAGE_LEN));
+    regions::add(Region::new("heap", used).guarded(PAGE_LEN, GUARD_LEN));
     Ok(used)
 }
 
