@@ -47,6 +47,15 @@ const CASES: &[Case] = &[
         vmm: &["the guest panicked (status 96)"],
     },
     Case {
+        act: "spoil-tables",
+        status: KernelStatus::AuditFailure.code(),
+        guest: &[
+            "audit: clean\nmisbehave: nothing is wrong yet\n",
+            "violation: the root slot of 0xffff800000000000 is used, and belongs to no kind\naudit: FAILED\n",
+        ],
+        vmm: &["the guest's audit of its page tables failed (status 102)"],
+    },
+    Case {
         act: "stack-overflow",
         status: KernelStatus::StackOverflow.code(),
         guest: &["stack overflow: 0x", "guard page below the boot stack", " misbehave::memory::recurse+0x"],

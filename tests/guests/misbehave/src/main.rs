@@ -23,6 +23,7 @@ const ACTS: &[Act] = &[
     ("exit", ending::exit),
     ("panic", ending::panic),
     ("panic-holding-console", ending::panic_holding_console),
+    ("spoil-tables", ending::spoil_tables),
     ("read", |arguments| memory::at_place(arguments, memory::read)),
     ("write", |arguments| memory::at_place(arguments, memory::write)),
     ("call", |arguments| memory::at_place(arguments, memory::call)),

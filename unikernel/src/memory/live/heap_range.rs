@@ -35,11 +35,13 @@ pub(crate) fn map_heap(machine: Live) -> Result<VirtRange, BringUpError> {
 
     // The smallest leaves come first, so that each size begins at a multiple of itself without gaps. They are what is left
     // beside the image, too, memory that the host has at hand already. What is reserved on either side stays so, as guards;
-    // without a lead it is the first root slot that lies below, all of which is the kernel's.
+    // without a lead it is the first root slot that lies below, all of which is the kernel's. The upper guard is a whole GiB,
+    // since tables that translate some of it as well as addresses of others could never be trimmed.
     let below_large = bytes(&small) + bytes(&middle);
     let lead = below_large.next_multiple_of(Size1GiB::LEN_BYTES) - below_large;
     let len_bytes = below_large + bytes(&large);
-    let all = Subtree::<Tracked>::reserve(machine, lead + len_bytes + PAGE_LEN, Size1GiB::LEN_BYTES)?;
+    let all =
+        Subtree::<Tracked>::reserve(machine, lead + len_bytes + Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES)?;
     let used = VirtRange::new(VirtAddr::new(all.range().start.as_u64() + lead), len_bytes);
     let mut heap = all.carve(used).map_err(|rejected| rejected.error)?.middle;
     let mut at = used.start;
