@@ -5,6 +5,7 @@ use crate::machine::{audit, free_frames, machine, trim};
 use crate::walk::{
     CACHE_DISABLE, Leaf, PAT_OF_4KIB, PAT_OF_LARGE, PRESENT, WRITE_THROUGH, end_of_walk, leaf_of, leaves,
 };
+use alloc::vec::Vec;
 use unikernel::device::console;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::live::{MmioError, MmioWindow, regions};
@@ -22,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("device_windows::cache_types_are_as_asked", cache_types_are_as_asked),
     ("device_windows::the_pat_has_the_types_that_entries_select", the_pat_has_the_types_that_entries_select),
     ("device_windows::a_thousand_windows_leave_nothing", a_thousand_windows_leave_nothing),
+    ("device_windows::windows_close_in_any_order", windows_close_in_any_order),
 ];
 
 const KIB: u64 = 1 << 10;
@@ -189,4 +191,23 @@ fn a_thousand_windows_leave_nothing() {
     assert_eq!(end_of_walk(last.as_u64()).read() & PRESENT, 0);
     trim();
     assert_eq!((free_frames(), machine().space().subtree::<Mmio>().free_bytes()), free);
+}
+
+/// More at a time than there are names for: those without a name are windows all the same.
+fn windows_close_in_any_order() {
+    const COUNT: usize = 200;
+    let at = |index| PhysAddr::new(NO_DEVICE.as_u64() + index as u64 * 4 * KIB);
+    let mut windows: Vec<Option<MmioWindow>> =
+        (0..COUNT).map(|index| Some(map(at(index), 4 * KIB, UNCACHED))).collect();
+    let mapped = leaves();
+    for (index, window) in windows.iter().enumerate() {
+        let start = window.as_ref().map_or(0, |window| window.start().as_u64());
+        let phys = leaf_of(&mapped, start).map(|leaf| leaf.phys_of(start));
+        assert_eq!(phys, Some(at(index).as_u64()), "window {index}");
+    }
+    // 200 and the step have no common factor, so every window is met once.
+    for index in (0..COUNT).map(|n| n * 77 % COUNT) {
+        assert!(windows[index].take().is_some());
+    }
+    assert!(leaves().iter().all(|leaf| !(257..320).contains(&leaf.slot())), "a window is mapped still");
 }

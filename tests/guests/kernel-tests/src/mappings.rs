@@ -7,9 +7,9 @@ use crate::machine::{
 use crate::walk::{Leaf, PRESENT, end_of_walk, leaf_of, leaves};
 use alloc::vec::Vec;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::frame::{Frame, FrameRun};
+use unikernel::memory::frame::{Frame, FrameBatch, FrameRun};
 use unikernel::memory::kind::Kind;
-use unikernel::memory::live::LocalFlush;
+use unikernel::memory::live::{LocalFlush, MmioError, MmioWindow};
 use unikernel::memory::page_size::{Divisible, PageSize, Size1GiB, Size2MiB, Size4KiB};
 use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, KernelAccess, MmioAttributes};
 use unikernel::memory::page_table::{
@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("mappings::a_large_leaf_is_split_and_promoted", || split_and_promoted::<Size2MiB>("2 MiB")),
     ("mappings::a_leaf_of_1_gib_is_split_and_promoted", a_leaf_of_1_gib_is_split_and_promoted),
     ("mappings::a_thousand_changes_lose_nothing", a_thousand_changes_lose_nothing),
+    ("mappings::without_free_frames_mapping_is_refused", without_free_frames_mapping_is_refused),
 ];
 
 const PAGE_LEN: u64 = Size4KiB::LEN_BYTES;
@@ -340,4 +341,43 @@ fn a_thousand_changes_lose_nothing() {
     }
     drop(held);
     give_back(range);
+}
+
+/// And unmapping, which needs no memory, is not.
+fn without_free_frames_mapping_is_refused() {
+    let Ok(frame) = Frame::<Size4KiB, _>::allocate(machine()) else { panic!("no free frame") };
+    // Far from each other, so that each needs tables of its own.
+    let mut first = reserve::<Tracked>(Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES);
+    let mut second = reserve::<Tracked>(Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES);
+    let (start, elsewhere) = (first.range().start, second.range().start);
+    done(first.map(start, frame, DataAccess::ReadWrite));
+    // SAFETY: mapped, to a frame of this function's.
+    unsafe { write(start, 0x5eed) };
+    let Ok(spare) = Frame::<Size4KiB, _>::allocate(machine()) else { panic!("no free frame") };
+    let mut all = FrameBatch::<Size4KiB, _>::new(machine());
+    while let Ok(run) = FrameRun::<Size4KiB, _>::allocate(machine(), 1) {
+        assert!(all.push(run).is_ok());
+    }
+    assert_eq!(free_frames(), 0);
+    let report = audit();
+    assert!(report.is_clean(), "{report}");
+
+    let Err(refused) = second.map(elsewhere, spare, DataAccess::ReadWrite) else {
+        panic!("no table is left")
+    };
+    assert!(matches!(refused.error, Error::OutOfFrames { .. }), "{}", refused.error);
+    let spare = refused.input;
+    // SAFETY: nothing is done through the window.
+    let window = unsafe { MmioWindow::map("no device", NO_DEVICE, PAGE_LEN, REGISTERS) };
+    assert!(matches!(window, Err(MmioError::Map(Error::OutOfFrames { .. }))), "{window:?}");
+    assert_eq!(read(start), 0x5eed);
+    let report = audit();
+    assert!(report.is_clean(), "{report}");
+    first = released(done(first.detach()));
+    assert_eq!(free_frames(), 3, "the page, and two tables");
+    done(second.map(elsewhere, spare, DataAccess::ReadWrite));
+    second = released(done(second.detach()));
+    drop(all);
+    give_back(first);
+    give_back(second);
 }
