@@ -62,6 +62,16 @@ const CASES: &[Case] = &[
         vmm: &["a stack of the guest overflowed (status 98)"],
     },
     Case {
+        act: "large-frame",
+        status: KernelStatus::StackOverflow.code(),
+        guest: &[
+            "stack overflow: 0x",
+            "guard page below the boot stack",
+            " misbehave::memory::large_frame+0x",
+        ],
+        vmm: &["a stack of the guest overflowed (status 98)"],
+    },
+    Case {
         act: "allocate-forever",
         status: KernelStatus::OutOfMemory.code(),
         guest: &[

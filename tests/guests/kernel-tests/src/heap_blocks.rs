@@ -12,7 +12,7 @@ pub(crate) struct Blocks {
     _all: Vec<Vec<u64>>,
 }
 
-/// Takes blocks of a MiB until so many lie in heap leaves of this size, in one each.
+/// Takes blocks of a MiB until so many lie in heap leaves of this size as a whole, in one each.
 pub(crate) fn blocks_in_leaves_of<S: PageSize>(count: usize) -> Blocks {
     let heap = leaves();
     let (mut chosen, mut all): (Vec<(VirtAddr, Leaf)>, _) =
@@ -23,8 +23,11 @@ pub(crate) fn blocks_in_leaves_of<S: PageSize>(count: usize) -> Blocks {
         let address = VirtAddr::new(block.as_ptr() as u64);
         all.push(block);
         let leaf = leaf_of(&heap, address.as_u64()).copied();
+        let last = address.as_u64() + (1 << 20) - 1;
         let is_new = |leaf: &Leaf| chosen.iter().all(|(_, other)| other.virt != leaf.virt);
-        if let Some(leaf) = leaf.filter(|leaf| leaf.len_bytes == S::LEN_BYTES && is_new(leaf)) {
+        if let Some(leaf) =
+            leaf.filter(|leaf| leaf.len_bytes == S::LEN_BYTES && leaf.contains(last) && is_new(leaf))
+        {
             chosen.push((address, leaf));
         }
     }

@@ -16,6 +16,7 @@ use unikernel::memory::page_table::{Error, Kva, KvaRun, Mmio, MmioRun, Tracked, 
 
 pub(crate) const TESTS: &[Test] = &[
     ("mappings::a_remapped_page_shows_the_new_frame", a_remapped_page_shows_the_new_frame),
+    ("mappings::pages_in_any_number_are_remapped", pages_in_any_number_are_remapped),
     ("mappings::protected_pages_keep_their_contents", protected_pages_keep_their_contents),
     ("mappings::whole_tables_of_every_kind_are_released", whole_tables_of_every_kind_are_released),
     ("mappings::what_awaits_a_flush_is_counted", what_awaits_a_flush_is_counted),
@@ -56,6 +57,37 @@ fn a_remapped_page_shows_the_new_frame() {
     assert!(audit().is_clean());
     drop(first);
     give_back(released(done(range.unmap())));
+}
+
+/// Few pages are flushed one by one, and many all at once.
+fn pages_in_any_number_are_remapped() {
+    /// Of a block of a MiB, whose first page may belong to others, too.
+    const PAGES_MAX: u64 = 254;
+    let blocks = blocks_in_leaves_of::<Size2MiB>(2);
+    let pages = |block: &VirtAddr| VirtAddr::new(block.as_u64().next_multiple_of(PAGE_LEN));
+    for (number, (block, _)) in (1..).zip(&blocks.chosen) {
+        for page in 0..PAGES_MAX {
+            // SAFETY: the block is this function's, and has so many pages.
+            unsafe { write(behind(pages(block), page * PAGE_LEN), number << 32 | page) };
+        }
+    }
+    for count in [1, 2, 3, 7, 31, 32, 33, 64, PAGES_MAX] {
+        let mut range = reserve::<Kva>(count * PAGE_LEN, PAGE_LEN);
+        let start = range.range().start;
+        for (number, (block, leaf)) in (1..).zip(&blocks.chosen) {
+            let phys = PhysAddr::new(leaf.phys_of(pages(block).as_u64()));
+            let Ok(run) = KvaRun::<Size4KiB>::new(&machine(), phys, count) else {
+                panic!("no RAM at {phys}")
+            };
+            done(range.map(start, run, KernelAccess::ReadOnly));
+            for page in 0..count {
+                let word = read(behind(start, page * PAGE_LEN));
+                assert_eq!(word, number << 32 | page, "a stale translation of one of {count} pages");
+            }
+            range = released(done(range.unmap()));
+        }
+        give_back(range);
+    }
 }
 
 fn protected_pages_keep_their_contents() {

@@ -29,6 +29,7 @@ const ACTS: &[Act] = &[
     ("call", |arguments| memory::at_place(arguments, memory::call)),
     ("push", |arguments| memory::at_place(arguments, memory::push)),
     ("stack-overflow", memory::stack_overflow),
+    ("large-frame", memory::large_frame),
     ("allocate-forever", memory::allocate_forever),
     ("spin", processor::spin),
     ("halt", processor::halt),
