@@ -129,11 +129,11 @@ fn large_leaves(context: &Context, lane: Lane) -> Outcome {
         verdict.status(0)?.prints(["1 passed, 0 failed"])?;
         Ok::<_, Failure>(verdict)
     };
-    passes("mappings::a_large_frame_moves_with_its_contents")?.prints(["frame of 2 MiB: moved\n"])?;
+    passes("large_leaves::a_large_frame_moves_with_its_contents")?.prints(["frame of 2 MiB: moved\n"])?;
     passes("spoilt_tables::the_audit_finds_what_is_there")?;
     passes("address_space::the_window_shows_all_ram")?;
-    let walked = passes("address_space::large_leaves_are_walked")?;
-    let changed = passes("mappings::a_leaf_of_1_gib_is_split_and_promoted")?;
+    let walked = passes("large_leaves::heap_leaves_of_each_size_are_walked")?;
+    let changed = passes("large_leaves::a_leaf_of_1_gib_is_split_and_promoted")?;
     if lane.is_qemu() {
         walked.prints(["heap leaves of 1 GiB: 2\n"])?;
         changed.prints(["leaf of 1 GiB: split and promoted\n"])?;

@@ -6,6 +6,7 @@
 
 mod context;
 mod corruption;
+mod forbidden;
 mod hello;
 mod host;
 mod kernel;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         memory_map::trials,
         stress::trials,
         misbehave::trials,
+        forbidden::trials,
         kernel::trials,
         stopping::trials,
         refusal::trials,

@@ -7,11 +7,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use unikernel::cpu::host::Host;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::live::{RAM_WINDOW, in_ram_window, physical_address, regions};
+use unikernel::memory::live::{RAM_WINDOW, physical_address, regions};
 use unikernel::memory::page_table::{Error, Tracked, VirtRange};
 use unikernel::memory::subtree::Subtree;
 use unikernel::memory::{heap, ram};
-use unikernel::println;
 
 pub(crate) const TESTS: &[Test] = &[
     ("address_space::text_is_read_and_execute", text_is_read_and_execute),
@@ -28,12 +27,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("address_space::slots_hold_what_the_map_says", slots_hold_what_the_map_says),
     ("address_space::entries_are_as_the_host_wants_them", entries_are_as_the_host_wants_them),
     ("address_space::the_kernels_look_up_agrees", the_kernels_look_up_agrees),
-    ("address_space::large_leaves_are_walked", large_leaves_are_walked),
 ];
 
 const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 /// Where the fault stack is mapped, and how long it is.
 const FAULT_STACK: u64 = 0xffff_ff80_0000_1000;
 const FAULT_STACK_LEN: u64 = 32 * KIB;
@@ -203,41 +199,4 @@ fn the_kernels_look_up_agrees() {
     }
     assert_eq!(physical_address(VirtAddr::new(0)), None);
     assert_eq!(physical_address(VirtAddr::new(1 << 63)), None);
-}
-
-/// Through heap leaves of each size there is, the processor reaches the memory that the window shows.
-fn large_leaves_are_walked() {
-    let heap: Vec<Leaf> = leaves().into_iter().filter(|leaf| (1..256).contains(&leaf.slot())).collect();
-    for (len, name) in [(4 * KIB, "4 KiB"), (2 * MIB, "2 MiB"), (GIB, "1 GiB")] {
-        let count = heap.iter().filter(|leaf| leaf.len_bytes == len).count();
-        println!("heap leaves of {name}: {count}");
-    }
-    let mut blocks: Vec<Vec<u64>> = Vec::new();
-    blocks.reserve_exact((heap::statistics().free_bytes / MIB) as usize);
-    let mut reached = Vec::new();
-    loop {
-        let mut block: Vec<u64> = Vec::new();
-        if block.try_reserve_exact(MIB as usize / 8).is_err() {
-            break;
-        }
-        let address = block.as_ptr() as u64;
-        let leaf = mapped(&heap, address);
-        let shown = in_ram_window(PhysAddr::new(leaf.phys_of(address))).cast::<u64>();
-        let (there, back) = (address ^ 0x5eed, address ^ 0xf00d);
-        // SAFETY: the block is this function's, and the window shows the same memory. Volatile, since to the compiler two
-        // addresses are two memories.
-        unsafe {
-            block.as_mut_ptr().write_volatile(there);
-            assert_eq!(shown.read_volatile(), there, "{leaf:x?}");
-            shown.write_volatile(back);
-            assert_eq!(block.as_ptr().read_volatile(), back, "{leaf:x?}");
-        }
-        if !reached.contains(&leaf.len_bytes) {
-            reached.push(leaf.len_bytes);
-        }
-        blocks.push(block);
-    }
-    assert!(reached.contains(&(2 * MIB)), "{reached:?}");
-    let has_large = heap.iter().any(|leaf| leaf.len_bytes == GIB);
-    assert_eq!(reached.contains(&GIB), has_large, "{reached:?}");
 }

@@ -1,5 +1,6 @@
 //! The machine that the tests run on, for tests that change its live address space.
 
+use crate::walk::{Leaf, leaf_of, leaves};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::address_space::Placed;
 use unikernel::memory::audit::AuditReport;
@@ -66,6 +67,16 @@ pub(crate) unsafe fn write(address: VirtAddr, word: u64) {
 /// Where the RAM window shows memory.
 pub(crate) fn shown(phys: PhysAddr) -> VirtAddr {
     VirtAddr::new(in_ram_window(phys) as u64)
+}
+
+/// The address so many bytes further up.
+pub(crate) const fn behind(address: VirtAddr, bytes: u64) -> VirtAddr {
+    VirtAddr::new(address.as_u64() + bytes)
+}
+
+/// A leaf that maps the address, by a walk of the test's own.
+pub(crate) fn walked(address: VirtAddr) -> Option<Leaf> {
+    leaf_of(&leaves(), address.as_u64()).copied()
 }
 
 /// All that a test has to leave as it was.

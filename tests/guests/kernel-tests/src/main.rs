@@ -18,7 +18,9 @@ mod console;
 mod device_windows;
 mod diagnosis;
 mod heap;
+mod heap_blocks;
 mod image;
+mod large_leaves;
 mod machine;
 mod mappings;
 mod memory_core;
@@ -41,6 +43,7 @@ const GROUPS: &[&[Test]] = &[
     memory_core::TESTS,
     address_space::TESTS,
     mappings::TESTS,
+    large_leaves::TESTS,
     device_windows::TESTS,
     spoilt_tables::TESTS,
     time::TESTS,

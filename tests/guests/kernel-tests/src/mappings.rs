@@ -1,32 +1,27 @@
-//! Mapping, unmapping, protecting, splitting and promoting in the live tables, seen through the processor's own walks.
+//! Mapping, unmapping and protecting in the live tables, seen through the processor's own walks.
 
 use crate::Test;
+use crate::heap_blocks::blocks_in_leaves_of;
 use crate::machine::{
-    audit, done, free_frames, give_back, machine, read, released, reserve, shown, trim, write,
+    audit, behind, done, free_frames, give_back, machine, read, released, reserve, shown, trim, walked, write,
 };
-use crate::walk::{Leaf, PRESENT, end_of_walk, leaf_of, leaves};
-use alloc::vec::Vec;
+use crate::walk::{PRESENT, end_of_walk};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::frame::{Frame, FrameRun};
+use unikernel::memory::frame::{Frame, FrameBatch, FrameRun};
 use unikernel::memory::kind::Kind;
-use unikernel::memory::live::LocalFlush;
-use unikernel::memory::page_size::{Divisible, PageSize, Size1GiB, Size2MiB, Size4KiB};
+use unikernel::memory::live::{LocalFlush, MmioError, MmioWindow};
+use unikernel::memory::page_size::{PageSize, Size1GiB, Size2MiB, Size4KiB};
 use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, KernelAccess, MmioAttributes};
-use unikernel::memory::page_table::{
-    Compound, Error, Kva, KvaRun, Mmio, MmioRun, TableMemory, Tracked, flush,
-};
-use unikernel::println;
+use unikernel::memory::page_table::{Error, Kva, KvaRun, Mmio, MmioRun, Tracked, flush};
 
 pub(crate) const TESTS: &[Test] = &[
     ("mappings::a_remapped_page_shows_the_new_frame", a_remapped_page_shows_the_new_frame),
-    ("mappings::a_remapped_large_page_shows_other_memory", a_remapped_large_page_shows_other_memory),
-    ("mappings::a_large_frame_moves_with_its_contents", a_large_frame_moves_with_its_contents),
+    ("mappings::pages_in_any_number_are_remapped", pages_in_any_number_are_remapped),
     ("mappings::protected_pages_keep_their_contents", protected_pages_keep_their_contents),
     ("mappings::whole_tables_of_every_kind_are_released", whole_tables_of_every_kind_are_released),
     ("mappings::what_awaits_a_flush_is_counted", what_awaits_a_flush_is_counted),
-    ("mappings::a_large_leaf_is_split_and_promoted", || split_and_promoted::<Size2MiB>("2 MiB")),
-    ("mappings::a_leaf_of_1_gib_is_split_and_promoted", a_leaf_of_1_gib_is_split_and_promoted),
     ("mappings::a_thousand_changes_lose_nothing", a_thousand_changes_lose_nothing),
+    ("mappings::without_free_frames_mapping_is_refused", without_free_frames_mapping_is_refused),
 ];
 
 const PAGE_LEN: u64 = Size4KiB::LEN_BYTES;
@@ -34,15 +29,6 @@ const PAGE_LEN: u64 = Size4KiB::LEN_BYTES;
 const NO_DEVICE: PhysAddr = PhysAddr::new(0xd000_0000);
 const REGISTERS: MmioAttributes =
     MmioAttributes { access: DataAccess::ReadWrite, cache: DeviceCache::Uncached };
-
-const fn behind(address: VirtAddr, bytes: u64) -> VirtAddr {
-    VirtAddr::new(address.as_u64() + bytes)
-}
-
-/// A leaf that maps the address, by a walk of the test's own.
-fn walked(address: VirtAddr) -> Option<Leaf> {
-    leaf_of(&leaves(), address.as_u64()).copied()
-}
 
 fn a_remapped_page_shows_the_new_frame() {
     let frame = || Frame::<Size4KiB, _>::allocate(machine());
@@ -73,54 +59,35 @@ fn a_remapped_page_shows_the_new_frame() {
     give_back(released(done(range.unmap())));
 }
 
-/// One leaf after the other shows two blocks of the heap.
-fn a_remapped_large_page_shows_other_memory() {
+/// Few pages are flushed one by one, and many all at once.
+fn pages_in_any_number_are_remapped() {
+    /// Of a block of a MiB, whose first page may belong to others, too.
+    const PAGES_MAX: u64 = 254;
     let blocks = blocks_in_leaves_of::<Size2MiB>(2);
-    let mut range = reserve::<Kva>(Size2MiB::LEN_BYTES, Size2MiB::LEN_BYTES);
-    let start = range.range().start;
-    for round in 0..4 {
-        let (block, heap) = blocks.chosen[round % 2];
-        // SAFETY: the block is this function's.
-        unsafe { write(block, round as u64) };
-        let Ok(run) = KvaRun::<Size2MiB>::new(&machine(), PhysAddr::new(heap.phys), 1) else {
-            panic!("{heap:x?} is no RAM")
-        };
-        done(range.map(start, run, KernelAccess::ReadOnly));
-        let same = behind(start, block.as_u64() - heap.virt);
-        assert_eq!(read(same), round as u64, "a stale translation");
-        range = released(done(range.unmap()));
+    let pages = |block: &VirtAddr| VirtAddr::new(block.as_u64().next_multiple_of(PAGE_LEN));
+    for (number, (block, _)) in (1..).zip(&blocks.chosen) {
+        for page in 0..PAGES_MAX {
+            // SAFETY: the block is this function's, and has so many pages.
+            unsafe { write(behind(pages(block), page * PAGE_LEN), number << 32 | page) };
+        }
     }
-    give_back(range);
-}
-
-/// A frame of 2 MiB, which only larger machines have to spare, at one address after the other.
-fn a_large_frame_moves_with_its_contents() {
-    let Ok(mut frame) = Frame::<Size2MiB, _>::allocate(machine()) else {
-        println!("frame of 2 MiB: none is free");
-        return;
-    };
-    let phys = frame.start();
-    let mut range = reserve::<Tracked>(2 * Size2MiB::LEN_BYTES, Size2MiB::LEN_BYTES);
-    let start = range.range().start;
-    for (round, offset) in [0, Size2MiB::LEN_BYTES, 0].into_iter().enumerate() {
-        let at = behind(start, offset);
-        done(range.map(at, frame, DataAccess::ReadWrite));
-        let leaf = walked(at).map(|leaf| (leaf.phys, leaf.len_bytes, leaf.writable, leaf.executable));
-        assert_eq!(leaf, Some((phys.as_u64(), Size2MiB::LEN_BYTES, true, false)));
-        let last = behind(at, Size2MiB::LEN_BYTES - 8);
-        assert!(round == 0 || read(last) == round as u64 - 1, "the contents did not move");
-        // SAFETY: mapped, to a frame of this function's.
-        unsafe { write(last, round as u64) };
-        assert_eq!(read(shown(PhysAddr::new(phys.as_u64() + Size2MiB::LEN_BYTES - 8))), round as u64);
-        assert!(audit().is_clean());
-        let mut flushed = flush(done(range.unmap()), &LocalFlush);
-        let Some(taken) = flushed.take_frame::<Size2MiB>(at) else { panic!("the frame that was unmapped") };
-        frame = taken;
-        range = flushed.release();
-        assert!(walked(at).is_none(), "{at} is mapped still");
+    for count in [1, 2, 3, 7, 31, 32, 33, 64, PAGES_MAX] {
+        let mut range = reserve::<Kva>(count * PAGE_LEN, PAGE_LEN);
+        let start = range.range().start;
+        for (number, (block, leaf)) in (1..).zip(&blocks.chosen) {
+            let phys = PhysAddr::new(leaf.phys_of(pages(block).as_u64()));
+            let Ok(run) = KvaRun::<Size4KiB>::new(&machine(), phys, count) else {
+                panic!("no RAM at {phys}")
+            };
+            done(range.map(start, run, KernelAccess::ReadOnly));
+            for page in 0..count {
+                let word = read(behind(start, page * PAGE_LEN));
+                assert_eq!(word, number << 32 | page, "a stale translation of one of {count} pages");
+            }
+            range = released(done(range.unmap()));
+        }
+        give_back(range);
     }
-    give_back(range);
-    println!("frame of 2 MiB: moved");
 }
 
 fn protected_pages_keep_their_contents() {
@@ -226,98 +193,6 @@ fn what_awaits_a_flush_is_counted() {
     give_back(range);
 }
 
-/// Blocks of the heap, of which some lie in leaves of their own of a size that was asked for.
-struct Blocks {
-    /// The blocks that were looked for, with their leaves.
-    chosen: Vec<(VirtAddr, Leaf)>,
-    _all: Vec<Vec<u64>>,
-}
-
-/// Takes blocks of a MiB until so many lie in heap leaves of this size, in one each.
-fn blocks_in_leaves_of<S: PageSize>(count: usize) -> Blocks {
-    let heap = leaves();
-    let (mut chosen, mut all): (Vec<(VirtAddr, Leaf)>, _) =
-        (Vec::with_capacity(count), Vec::with_capacity(4096));
-    while chosen.len() < count {
-        let mut block: Vec<u64> = Vec::new();
-        assert!(block.try_reserve_exact((1 << 20) / 8).is_ok(), "no block in a leaf of {}", S::NAME);
-        let address = VirtAddr::new(block.as_ptr() as u64);
-        all.push(block);
-        let leaf = leaf_of(&heap, address.as_u64()).copied();
-        let is_new = |leaf: &Leaf| chosen.iter().all(|(_, other)| other.virt != leaf.virt);
-        if let Some(leaf) = leaf.filter(|leaf| leaf.len_bytes == S::LEN_BYTES && is_new(leaf)) {
-            chosen.push((address, leaf));
-        }
-    }
-    Blocks { chosen, _all: all }
-}
-
-/// Shows memory of the heap at other addresses too, by one leaf, by 512 and by one again.
-fn split_and_promoted<S: Compound>(name: &str) {
-    let blocks = blocks_in_leaves_of::<S>(1);
-    let (block, heap) = blocks.chosen[0];
-    let Ok(run) = KvaRun::<S>::new(&machine(), PhysAddr::new(heap.phys), 1) else {
-        panic!("{heap:x?} is no RAM")
-    };
-    let mut range = reserve::<Kva>(S::LEN_BYTES, S::LEN_BYTES);
-    let start = range.range().start;
-    done(range.map(start, run, KernelAccess::ReadWrite));
-    let same = behind(start, block.as_u64() - heap.virt);
-    let both_ways = |step: u64| {
-        // SAFETY: both addresses show memory of the block.
-        unsafe { write(block, 0x5eed + step) };
-        assert_eq!(read(same), 0x5eed + step, "step {step}");
-        // SAFETY: as above.
-        unsafe { write(behind(same, 8), 0xf00d + step) };
-        assert_eq!(read(behind(block, 8)), 0xf00d + step, "step {step}");
-    };
-    let whole_range = |leaves: Vec<Leaf>| -> Vec<Leaf> {
-        let inside = |leaf: &Leaf| leaf.virt.wrapping_sub(start.as_u64()) < S::LEN_BYTES;
-        leaves.into_iter().filter(inside).collect()
-    };
-    both_ways(0);
-    let free = free_frames();
-    range = released(done(range.split::<S>(start)));
-    assert_eq!(free_frames(), free - 1, "the table");
-    both_ways(1);
-    let parts = whole_range(leaves());
-    let part_len = <S as Divisible>::Part::LEN_BYTES;
-    assert_eq!(parts.len(), 512);
-    for (part, offset) in parts.iter().zip((0..).step_by(part_len as usize)) {
-        let expected = (start.as_u64() + offset, heap.phys + offset, part_len, true, false);
-        assert_eq!((part.virt, part.phys, part.len_bytes, part.writable, part.executable), expected);
-    }
-    assert!(audit().is_clean());
-    range = released(done(range.promote::<S>(start)));
-    assert_eq!(free_frames(), free, "the table came back");
-    both_ways(2);
-    let whole = whole_range(leaves());
-    assert_eq!(
-        whole.iter().map(|leaf| (leaf.phys, leaf.len_bytes)).collect::<Vec<_>>(),
-        [(heap.phys, S::LEN_BYTES)]
-    );
-    give_back(released(done(range.unmap())));
-    println!("leaf of {name}: split and promoted");
-}
-
-fn a_leaf_of_1_gib_is_split_and_promoted() {
-    if leaves().iter().any(|leaf| leaf.len_bytes == Size1GiB::LEN_BYTES && (1..256).contains(&leaf.slot())) {
-        return split_and_promoted::<Size1GiB>("1 GiB");
-    }
-    println!("the heap has no leaf of 1 GiB");
-    if !machine().paging().one_gib_leaves {
-        // Any address will do, since it is refused before anything is looked at.
-        let mut range = reserve::<Mmio>(Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES);
-        let start = range.range().start;
-        let Ok(run) = MmioRun::<Size1GiB>::new(&machine(), PhysAddr::new(1 << 40), 1) else {
-            panic!("RAM at 1 TiB")
-        };
-        let refused = range.map(start, run, REGISTERS).map_err(|rejected| rejected.error);
-        assert!(matches!(refused, Err(Error::UnsupportedSize { .. })), "{refused:?}");
-        give_back(range);
-    }
-}
-
 /// The same address shows another frame each time.
 fn a_thousand_changes_lose_nothing() {
     let mut range = reserve::<Tracked>(PAGE_LEN, PAGE_LEN);
@@ -340,4 +215,43 @@ fn a_thousand_changes_lose_nothing() {
     }
     drop(held);
     give_back(range);
+}
+
+/// And unmapping, which needs no memory, is not.
+fn without_free_frames_mapping_is_refused() {
+    let Ok(frame) = Frame::<Size4KiB, _>::allocate(machine()) else { panic!("no free frame") };
+    // Far from each other, so that each needs tables of its own.
+    let mut first = reserve::<Tracked>(Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES);
+    let mut second = reserve::<Tracked>(Size1GiB::LEN_BYTES, Size1GiB::LEN_BYTES);
+    let (start, elsewhere) = (first.range().start, second.range().start);
+    done(first.map(start, frame, DataAccess::ReadWrite));
+    // SAFETY: mapped, to a frame of this function's.
+    unsafe { write(start, 0x5eed) };
+    let Ok(spare) = Frame::<Size4KiB, _>::allocate(machine()) else { panic!("no free frame") };
+    let mut all = FrameBatch::<Size4KiB, _>::new(machine());
+    while let Ok(run) = FrameRun::<Size4KiB, _>::allocate(machine(), 1) {
+        assert!(all.push(run).is_ok());
+    }
+    assert_eq!(free_frames(), 0);
+    let report = audit();
+    assert!(report.is_clean(), "{report}");
+
+    let Err(refused) = second.map(elsewhere, spare, DataAccess::ReadWrite) else {
+        panic!("no table is left")
+    };
+    assert!(matches!(refused.error, Error::OutOfFrames { .. }), "{}", refused.error);
+    let spare = refused.input;
+    // SAFETY: nothing is done through the window.
+    let window = unsafe { MmioWindow::map("no device", NO_DEVICE, PAGE_LEN, REGISTERS) };
+    assert!(matches!(window, Err(MmioError::Map(Error::OutOfFrames { .. }))), "{window:?}");
+    assert_eq!(read(start), 0x5eed);
+    let report = audit();
+    assert!(report.is_clean(), "{report}");
+    first = released(done(first.detach()));
+    assert_eq!(free_frames(), 3, "the page, and two tables");
+    done(second.map(elsewhere, spare, DataAccess::ReadWrite));
+    second = released(done(second.detach()));
+    drop(all);
+    give_back(first);
+    give_back(second);
 }

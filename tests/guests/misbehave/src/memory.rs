@@ -56,6 +56,14 @@ pub(crate) fn stack_overflow(_: &[String]) -> ApplicationStatus {
     survived()
 }
 
+/// Ends with status 98, too: one frame is larger than the stack, and does not reach the memory below the guard page.
+#[inline(never)]
+pub(crate) fn large_frame(_: &[String]) -> ApplicationStatus {
+    let frame = black_box([0x5a_u8; 1 << 20]);
+    black_box(&frame);
+    survived()
+}
+
 /// Calls itself for ever; what is done after the call keeps it from becoming a loop.
 #[inline(never)]
 fn recurse(depth: u64) -> u64 {
