@@ -90,8 +90,9 @@ pub fn dump_address_space() {
 }
 
 /// Audits the live page tables from CR3 and all frames, and prints what there is, unless it is clean and the log level says
-/// that nobody wants to know.
-fn audit() {
+/// that nobody wants to know. What is wrong ends the machine, with [`KernelStatus::AuditFailure`]. No operation on memory may
+/// be under way.
+pub fn audit() {
     let Some(report) = live::audit_now() else { return };
     if !report.is_clean() || log::log_enabled!(log::Level::Info) {
         crate::println!("{report}");
