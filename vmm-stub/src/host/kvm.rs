@@ -1,7 +1,7 @@
 //! Opens KVM up to the point where a machine can be built on it, or says why not. Doctor, `--host auto` and a run all
 //! take this path, so that none of them promises what another can't do.
 
-use crate::host::pvm;
+use crate::host::{local_apic, pvm};
 use guest_interface::layout::{DEVICE_HOLE_END, DEVICE_HOLE_START};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use nix::errno::Errno;
@@ -87,7 +87,7 @@ impl KvmUnusable {
     }
 }
 
-/// A virtual machine with one vCPU and no memory yet.
+/// A virtual machine with one vCPU, its local APIC, and no memory yet.
 pub(crate) struct KvmHost {
     pub(crate) kvm: Kvm,
     pub(crate) vm: VmFd,
@@ -116,6 +116,7 @@ impl KvmHost {
         if kvm.check_extension(Cap::SetTssAddr) {
             vm.set_tss_address(TSS as usize).map_err(refuses("place its TSS"))?;
         }
+        local_apic::create(&kvm, &vm).map_err(refuses("give it local APICs"))?;
         let vcpu = vm.create_vcpu(0).map_err(refuses("create a vCPU"))?;
         let flavour = if pvm::detect(&vcpu) { Flavour::Pvm } else { Flavour::Ordinary };
         Ok(Self { kvm, vm, vcpu, flavour })

@@ -3,6 +3,7 @@
 use crate::devices::bus::PortBus;
 use crate::error::Error;
 use crate::statistics::ExitCounts;
+use crate::vcpu::halt::HaltWatch;
 use guest_interface::status::{ExitStatus, VmmStatus};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use nix::errno::Errno;
@@ -32,6 +33,7 @@ pub(crate) fn run_until_end<W: Write>(
 ) -> Result<End, Error> {
     const HALTED: End = End::Status(ExitStatus::Vmm(VmmStatus::Halted));
     const TRIPLE_FAULT: End = End::Status(ExitStatus::Vmm(VmmStatus::TripleFault));
+    let mut halt_watch = HaltWatch::default();
     loop {
         // Relaxed suffices: the flag guards no data, and signals are sent until it is seen.
         if stop.load(Ordering::Relaxed) {
@@ -62,6 +64,9 @@ pub(crate) fn run_until_end<W: Write>(
             Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen) => counts.interrupted += 1,
             Err(error) if matches!(Errno::from_raw(error.errno()), Errno::EINTR | Errno::EAGAIN) => {
                 counts.interrupted += 1;
+                if halt_watch.has_halted_for_ever(vcpu) {
+                    return Ok(HALTED);
+                }
             }
             // KVM could not reach memory on the guest's behalf.
             Err(error) if Errno::from_raw(error.errno()) == Errno::EFAULT => {

@@ -3,8 +3,11 @@
 //! To stop it: set the flag, then send the kick signal until the thread has ended. The thread checks the flag before it
 //! enters the guest, and the signal takes it out of the guest or out of a blocked write. A signal that arrives between
 //! the check and the entry is lost; the next one, a millisecond later, is not.
+//!
+//! While nobody stops it, a kick now and then lets it see whether its vCPU has [halted for ever](crate::vcpu::halt).
 
 use crate::error::Error;
+use crate::vcpu::halt::CHECK_INTERVAL;
 use crate::wait::{Signals, wait_until};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
@@ -66,7 +69,7 @@ impl<T: Send + 'static> VcpuThread<T> {
         Ok(Self { handle, ended, stop })
     }
 
-    /// Waits for the end of the thread, the deadline, or a signal that asks to stop.
+    /// Waits for the end of the thread, the deadline, or a signal that asks to stop. Kicks the thread meanwhile.
     ///
     /// # Errors
     /// [`Error::System`] if the kernel can't wait.
@@ -76,12 +79,15 @@ impl<T: Send + 'static> VcpuThread<T> {
                 PollFd::new(self.ended.as_fd(), PollFlags::POLLIN),
                 PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             ];
-            wait_until(&mut descriptors, deadline)?;
+            let next_check = Instant::now() + CHECK_INTERVAL;
+            let is_last = deadline.is_some_and(|deadline| deadline <= next_check);
+            wait_until(&mut descriptors, if is_last { deadline } else { Some(next_check) })?;
             match descriptors.map(|descriptor| descriptor.any().unwrap_or(false)) {
                 [true, _] => return Ok(Wake::Ended),
                 [false, true] if signals.ask_to_stop()? => return Ok(Wake::Interrupted),
                 [false, true] => {}
-                [false, false] => return Ok(Wake::Timeout),
+                [false, false] if is_last => return Ok(Wake::Timeout),
+                [false, false] => self.kick()?,
             }
         }
     }
@@ -99,12 +105,17 @@ impl<T: Send + 'static> VcpuThread<T> {
             if descriptors[0].any().unwrap_or(false) {
                 return Ok(());
             }
-            match self.handle.kill(kick_signal()) {
-                // It ended in this moment, which older C libraries call an error.
-                Err(error) if error.errno() == Errno::ESRCH as i32 => {}
-                kicked => kicked.map_err(|error| Error::system("stop the vCPU")(io::Error::from(error)))?,
-            }
+            self.kick()?;
             interval = KICK_INTERVAL;
+        }
+    }
+
+    /// Interrupts what the thread does in the kernel.
+    fn kick(&self) -> Result<(), Error> {
+        match self.handle.kill(kick_signal()) {
+            // It ended in this moment, which older C libraries call an error.
+            Err(error) if error.errno() == Errno::ESRCH as i32 => Ok(()),
+            kicked => kicked.map_err(|error| Error::system("interrupt the vCPU")(io::Error::from(error))),
         }
     }
 
