@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`boot`] | from the first instruction to the application |
 //! | [`memory`] | frames, typed page tables and their audit; which memory is RAM; the heap |
-//! | [`cpu`] | the kind of host, descriptor tables, exceptions, the clock |
+//! | [`cpu`] | the kind of host, descriptor tables, exceptions, interrupts, clock and timers |
 //! | [`device`] | console, result channel and power-off |
 //! | [`diagnosis`] | log, names for addresses, backtraces, faults, panics |
 #![no_std]

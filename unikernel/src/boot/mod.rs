@@ -4,6 +4,7 @@ mod acpi;
 mod error;
 mod fields;
 pub(crate) mod head;
+mod interrupts;
 mod paging;
 mod parameters;
 mod start_info;
@@ -103,6 +104,8 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     let heap = live::map_heap(machine)?;
     // SAFETY: the range was mapped for the heap alone, and this function runs once.
     unsafe { HEAP.init(heap) };
+    // The VMM that gives host information has no such controllers, and each access to a port is dear.
+    interrupts::start(info.host_information.is_none());
     appliance::at_end(parameters.audit, parameters.dump);
     Ok(parameters.arguments)
 }

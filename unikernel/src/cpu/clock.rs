@@ -10,6 +10,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use spin::Once;
 
+pub use super::instant::Instant;
+
 pub(super) const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 /// What is assumed when nothing knows the frequency, so that time at least goes on.
 const FALLBACK_HZ: u64 = 1_000_000_000;
@@ -67,6 +69,12 @@ impl Scale {
     const fn nanoseconds(self, ticks: u64) -> u64 {
         ((ticks as u128 * self.0 as u128) >> Self::SHIFT) as u64
     }
+
+    /// The fewest ticks that come to so many nanoseconds, or [`u64::MAX`].
+    fn ticks(self, nanoseconds: u64) -> u64 {
+        let scaled = u128::from(nanoseconds) << Self::SHIFT;
+        u64::try_from(scaled.div_ceil(u128::from(self.0))).unwrap_or(u64::MAX)
+    }
 }
 
 /// The TSC.
@@ -102,9 +110,23 @@ pub(crate) fn init(host_hz: Option<u64>) {
 /// Time since the kernel was entered; zero before the clock is set up.
 #[must_use]
 pub fn since_boot() -> Duration {
-    let Some(clock) = CLOCK.get() else { return Duration::ZERO };
-    let ticks = ticks().saturating_sub(entry_ticks());
-    Duration::from_nanos(clock.scale.nanoseconds(ticks))
+    Duration::from_nanos(nanoseconds_since_boot())
+}
+
+pub(super) fn nanoseconds_since_boot() -> u64 {
+    let Some(clock) = CLOCK.get() else { return 0 };
+    clock.scale.nanoseconds(ticks().saturating_sub(entry_ticks()))
+}
+
+/// TSC when so much time has passed since the kernel was entered. Everything is past before the clock is set up.
+pub(super) fn ticks_at(nanoseconds: u64) -> u64 {
+    CLOCK.get().map_or(0, |clock| entry_ticks().saturating_add(clock.scale.ticks(nanoseconds)))
+}
+
+/// How many ticks the TSC takes for a duration, rounded up; none before the clock is set up.
+pub(super) fn ticks_in(duration: Duration) -> u64 {
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    CLOCK.get().map_or(0, |clock| clock.scale.ticks(nanoseconds))
 }
 
 /// Frequency of the TSC in Hz, and who told it; `None` before the clock is set up.
@@ -124,5 +146,19 @@ mod tests {
             let error = nanoseconds.abs_diff(3600 * NANOSECONDS_PER_SECOND);
             assert!(error < 10_000, "{error} ns off after an hour at {hz} Hz");
         }
+    }
+
+    #[test]
+    fn nanoseconds_become_the_fewest_ticks_that_reach_them() {
+        for hz in [1_000_000_000, 2_599_999_998, 19_200_000] {
+            let scale = Scale::from_hz(hz);
+            for nanoseconds in [1, 52, 999, 1_000_000_007, 1 << 40, 1 << 55] {
+                let ticks = scale.ticks(nanoseconds);
+                assert!(scale.nanoseconds(ticks) >= nanoseconds, "{nanoseconds} ns at {hz} Hz");
+                assert!(scale.nanoseconds(ticks - 1) < nanoseconds, "{nanoseconds} ns at {hz} Hz");
+            }
+            assert_eq!(scale.ticks(0), 0);
+        }
+        assert_eq!(Scale::from_hz(4_000_000_000).ticks(u64::MAX), u64::MAX, "more than there are");
     }
 }

@@ -1,9 +1,13 @@
-//! Exceptions: an entry for every vector, and the frame that the entries leave.
+//! Exceptions and interrupts: an entry for every vector, and the frame that the entries leave.
 //!
-//! Nothing survives an exception: each ends in [`crate::diagnosis::fault`], which says what happened and ends the machine.
+//! An [interrupt](super::interrupts) that the kernel has asked for is handled, and what it interrupted goes on. Nothing
+//! survives any other vector: it ends in [`crate::diagnosis::fault`], which says what happened and ends the machine.
+//!
+//! Vector registers are neither saved nor touched: the kernel is compiled without them.
 
 use super::descriptors::VECTORS;
 use super::host::Host;
+use super::interrupts;
 use crate::diagnosis::fault;
 
 /// Vectors whose exceptions push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, #VC, #SX (Intel SDM volume 3,
@@ -45,6 +49,7 @@ core::arch::global_asm!(
     include_str!("exceptions.s"),
     vectors = const VECTORS,
     vectors_with_error_code = const VECTORS_WITH_ERROR_CODE,
+    rip = const core::mem::offset_of!(ExceptionFrame, rip),
     handler = sym handle,
 );
 
@@ -58,10 +63,13 @@ pub(crate) fn entry(vector: u8) -> u64 {
     unsafe { &raw const exception_entries[usize::from(vector)] as u64 }
 }
 
-extern "C" fn handle(frame: &ExceptionFrame) -> ! {
+/// Returns only from interrupts, masked.
+extern "C" fn handle(frame: &mut ExceptionFrame) {
     if Host::of_machine().handlers_start_unmasked() {
-        // SAFETY: the handler never returns, so nobody misses the interrupts.
+        // SAFETY: nobody misses interrupts meanwhile: the entry unmasks before it returns, and a fault never does.
         unsafe { x86::irq::disable() };
     }
-    fault::report(frame)
+    if !interrupts::handle(frame) {
+        fault::report(frame);
+    }
 }

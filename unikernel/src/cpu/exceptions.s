@@ -40,8 +40,37 @@ exception_common:
     push r14
     push r15
     mov rdi, rsp
+    push [rdi + {rip}]              # as if the interrupted code had called the handler: for backtraces
+    push rbp
+    mov rbp, rsp
     and rsp, -16
-    xor ebp, ebp
     call {handler}
-    ud2
+
+    # The vector was an interrupt's, else the handler would not be back. Masked up to here, whatever the gate's type.
+    lea rsp, [rbp + 16]
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rbp
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rbx
+    pop rax
+    add rsp, 16
+    # On PVM iretq can't unmask, so that is done first, and the next interrupt may come before iretq. What that one has to
+    # return to is then this very iretq. Instead its frame is dropped and the one above it used, so that frames never pile
+    # up. At ring 0 sti does no harm: what was interrupted was not masked, and iretq is in the shadow of sti.
+    cmp qword ptr [rsp], offset return_from_interrupt
+    jne 2f
+    mov rsp, [rsp + 24]
+2:  sti
+return_from_interrupt:
+    iretq
 .size exception_common, . - exception_common

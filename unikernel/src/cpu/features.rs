@@ -45,6 +45,24 @@ pub fn physical_address_bits() -> u32 {
     }
 }
 
+/// What the local APIC can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalApicFeatures {
+    /// Its registers can be MSRs (CPUID 1 ECX bit 21).
+    pub x2apic: bool,
+    /// Its timer takes a deadline (CPUID 1 ECX bit 24).
+    pub tsc_deadline: bool,
+}
+
+/// What the local APIC can do, if there is one (CPUID 1 EDX bit 9). Reads CPUID once: in a virtual machine that is an exit.
+#[must_use]
+pub fn local_apic() -> Option<LocalApicFeatures> {
+    // Every x86-64 processor has the leaf.
+    let CpuidResult { ecx, edx, .. } = __cpuid(1);
+    let features = LocalApicFeatures { x2apic: ecx & 1 << 21 != 0, tsc_deadline: ecx & 1 << 24 != 0 };
+    (edx & 1 << 9 != 0).then_some(features)
+}
+
 /// Whether there is a hypervisor with leaves of its own (CPUID 1 ECX bit 31).
 fn has_hypervisor() -> bool {
     leaf(1).ecx & (1 << 31) != 0

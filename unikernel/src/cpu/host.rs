@@ -8,6 +8,8 @@
 //! | root table | in any page | in an odd page: with bit 12 of CR3 clear the host emulates, 1000 times slower |
 //! | 1 GiB leaves | if CPUID has them | never, whatever CPUID says |
 //! | gates | interrupt gates: entered masked | trap gates: handlers mask themselves, and RFLAGS.IF always reads 1 |
+//! | `iretq` | unmasks | does not: entries unmask just before, and the host, too, lets one instruction pass behind `sti` |
+//! | local APIC | an interrupt is in service until it is ended | none is ever in service: the next may come at once |
 //! | double fault | on the stack of its gate (IST) | the host ignores the IST: its gate leads to level 0, where the handler is emulated, so that the processor switches to the TSS's RSP0, which must lie in the upper half |
 //! | one TLB flush of a page | cheap | a trap, as dear as flushing all |
 

@@ -1,8 +1,8 @@
 //! Backtraces along the chain of saved frame pointers.
 //!
 //! Every function of an image keeps RBP as its frame pointer: at `[rbp]` lies the caller's RBP, at `[rbp + 8]` the return
-//! address. The head and the exception entries start the chain with 0. The walk trusts nothing: it stays inside of one
-//! stack and goes upwards only.
+//! address. The head starts the chain with 0, and the entries of exceptions and interrupts continue that of what they
+//! interrupt. The walk trusts nothing: it stays inside of one stack and goes upwards only.
 
 use super::symbols::CodeAddress;
 use crate::cpu::descriptors::FAULT_STACK_MAPPED;
