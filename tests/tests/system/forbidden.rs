@@ -28,6 +28,9 @@ const PROTECTION: &str = "General Protection (#GP), error code 0x0";
 const NO_STACK: &str = "double fault: no exception can be delivered to a stack at 0x";
 const OVERFLOW: &str = "stack overflow: 0x";
 const NULL: &str = " (null pointer, never mapped)\n";
+/// Places around the MMIO windows, without the nearest region: on some machines that is the local APIC.
+const HOST_SLOT: &str = ", not mapped)\n";
+const CLOSED_DEVICE: &str = ", MMIO, not mapped)\n";
 
 const ACCESSES: &[Access] = &[
     access("read null", "page fault: read of 0x10", NULL),
@@ -41,11 +44,7 @@ const ACCESSES: &[Access] = &[
         "page fault: read of 0x640000000000",
         " bytes above the heap, tracked, not mapped)\n",
     ),
-    access(
-        "read host-slot",
-        "page fault: read of 0xffff800000001000",
-        " bytes below the RAM window, not mapped)\n",
-    ),
+    access("read host-slot", "page fault: read of 0xffff800000001000", HOST_SLOT),
     access(
         "read mmio-slot",
         "page fault: read of 0xffff950000000000",
@@ -68,7 +67,7 @@ const ACCESSES: &[Access] = &[
     ),
     access("read below-device", READ, " (guard page below the test device, MMIO, not mapped)\n"),
     access("read above-device", READ, " (guard page above the test device, MMIO, not mapped)\n"),
-    access("read closed-device", READ, " bytes below the RAM window, MMIO, not mapped)\n"),
+    access("read closed-device", READ, CLOSED_DEVICE),
     access("read below-fault-stack", READ, " (guard page below the fault stack, KVA, not mapped)\n"),
     access("read above-fault-stack", READ, " (guard page above the fault stack, KVA, not mapped)\n"),
     access("read unmapped", READ, " bytes above the heap, tracked, not mapped)\n"),
@@ -87,7 +86,7 @@ const ACCESSES: &[Access] = &[
         " bytes above the heap, tracked, not writable, not executable, 4 KiB page at 0x",
     ),
     access("write unmapped", WRITE, " bytes above the heap, tracked, not mapped)\n"),
-    access("write host-slot", WRITE, " bytes below the RAM window, not mapped)\n"),
+    access("write host-slot", WRITE, HOST_SLOT),
     access("call zero", "page fault: execution of 0x0", NULL),
     access("call non-canonical", PROTECTION, "a non-canonical address"),
     access("call nowhere", EXECUTION, ", KVA, not mapped)\n"),
@@ -111,13 +110,13 @@ const ACCESSES: &[Access] = &[
         EXECUTION,
         " (test device, MMIO, writable, not executable, 4 KiB page at 0xd0000000)\n",
     ),
-    access("call host-slot", EXECUTION, " bytes below the RAM window, not mapped)\n"),
+    access("call host-slot", EXECUTION, HOST_SLOT),
     access("push zero", "double fault: no exception can be delivered to a stack at 0x0", NULL),
     access("push null", NO_STACK, NULL),
     access("push non-canonical", NO_STACK, " (non-canonical address)\n"),
     access("push top", NO_STACK, " bytes above the fault stack, KVA, not mapped)\n"),
     access("push nowhere", NO_STACK, ", KVA, not mapped)\n"),
-    access("push host-slot", NO_STACK, " bytes below the RAM window, not mapped)\n"),
+    access("push host-slot", NO_STACK, HOST_SLOT),
     access("push text", NO_STACK, " (kernel text, KVA, not writable, executable, 4 KiB page at 0x"),
     access("push heap", NO_STACK, " (guard page below the heap, tracked, not mapped)\n"),
     access("push device", NO_STACK, " (guard page below the test device, MMIO, not mapped)\n"),

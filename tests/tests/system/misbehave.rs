@@ -136,10 +136,17 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         }
     }
     for lane in [Lane::Kvm, Lane::QemuMicrovm] {
-        let tests: [OnLane; 2] = [("misbehave/halt", halt), ("misbehave/flood", flood)];
+        let tests: [OnLane; 3] = [
+            ("misbehave/halt", |context, lane| halt(context, lane, "halt", "halt+0x")),
+            ("misbehave/halt-unmasked", |context, lane| {
+                halt(context, lane, "halt-unmasked", "halt_unmasked+0x")
+            }),
+            ("misbehave/flood", flood),
+        ];
         trials.extend(tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))));
     }
-    let tests: [Alone; 4] = [
+    let tests: [Alone; 5] = [
+        ("misbehave/stray_interrupt", stray_interrupt),
         ("misbehave/bad_doorbell", bad_doorbell),
         ("misbehave/power_off", power_off),
         ("misbehave/spin_is_located", spin_is_located),
@@ -150,7 +157,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 }
 
 pub(crate) fn boot(context: &Context, lane: Lane, act: &str) -> Boot {
-    let limit = if matches!(act, "spin" | "halt") { 1 } else { 20 };
+    let limit = if matches!(act, "spin" | "halt" | "halt-unmasked") { 1 } else { 20 };
     context
         .boot(lane, &context.artifacts.misbehave)
         .timeout(Duration::from_secs(limit))
@@ -170,13 +177,14 @@ fn ends_as_documented(context: &Context, lane: Lane, case: &Case) -> Outcome {
     Ok(())
 }
 
-/// KVM tells the VMM of a halt that nothing can end. QEMU does not, and waits for its time limit.
-fn halt(context: &Context, lane: Lane) -> Outcome {
-    let verdict = boot(context, lane, "halt").end()?;
+/// The VMM notices a halt that nothing can end. QEMU does not, and waits for its time limit.
+fn halt(context: &Context, lane: Lane, act: &str, place: &str) -> Outcome {
+    let verdict = boot(context, lane, act).end()?;
     if lane.is_qemu() {
         verdict.status(VmmStatus::Timeout.code())?;
     } else {
-        let texts = ["halted or powered off without a status (status 118)", "(misbehave::processor::halt+0x"];
+        let place = format!("(misbehave::processor::{place}");
+        let texts = ["halted or powered off without a status (status 118)", &place];
         verdict.status(VmmStatus::Halted.code())?.complains(texts)?;
     }
     Ok(())
@@ -209,6 +217,15 @@ fn bad_doorbell(context: &Context) -> Outcome {
     if verdict.stderr().contains("\"dropped_records\":0") {
         return Err(verdict.failure("the VMM should count the records that it drops"));
     }
+    Ok(())
+}
+
+/// On QEMU the local APIC has no register for it.
+fn stray_interrupt(context: &Context) -> Outcome {
+    let verdict = boot(context, Lane::Kvm, "stray-interrupt").end()?;
+    let texts =
+        ["interrupt 200, which nothing has asked for", " misbehave::processor::stray_interrupt+0x", CALLERS];
+    verdict.status(FAULT)?.prints(texts)?.complains(["(status 97)"])?;
     Ok(())
 }
 

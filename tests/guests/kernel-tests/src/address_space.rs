@@ -170,7 +170,12 @@ fn the_fault_stack_lies_between_guards() {
 
 fn slots_hold_what_the_map_says() {
     for leaf in leaves() {
-        let expected = matches!(leaf.slot(), 0 | 1..256 | 320..448 | 511);
+        let expected = match leaf.slot() {
+            0..=255 | 320..448 | 511 => true,
+            // The only device that the kernel keeps mapped, where its registers are not MSRs.
+            257..320 => regions::name_of(VirtAddr::new(leaf.virt)) == Some("local APIC"),
+            _ => false,
+        };
         assert!(expected, "{leaf:x?} in slot {}", leaf.slot());
     }
     assert_eq!(root_place(256).read(), 0, "the host's slot");

@@ -20,12 +20,14 @@ mod diagnosis;
 mod heap;
 mod heap_blocks;
 mod image;
+mod interrupts;
 mod large_leaves;
 mod machine;
 mod mappings;
 mod memory_core;
 mod spoilt_tables;
 mod time;
+mod timers;
 mod walk;
 
 use alloc::string::String;
@@ -47,6 +49,8 @@ const GROUPS: &[&[Test]] = &[
     device_windows::TESTS,
     spoilt_tables::TESTS,
     time::TESTS,
+    timers::TESTS,
+    interrupts::TESTS,
     console::TESTS,
     diagnosis::TESTS,
 ];
