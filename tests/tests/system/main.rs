@@ -4,6 +4,7 @@
 //! ignored, after a line that says why; the test `lanes/LANE` fails if the environment variable
 //! `FREEHOLD_REQUIRE_LANES` names that lane. The binaries under test come from `just build`.
 
+mod acpi;
 mod context;
 mod corruption;
 mod forbidden;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         hello::trials,
         memory::trials,
         memory_map::trials,
+        acpi::trials,
         stress::trials,
         misbehave::trials,
         forbidden::trials,

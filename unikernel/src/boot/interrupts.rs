@@ -7,12 +7,20 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::live::{MmioError, MmioWindow};
 use crate::memory::page_table::attributes::{DataAccess, DeviceCache, MmioAttributes};
 
-/// Enables interrupts, or says why there are none; the kernel runs on without.
-pub(super) fn start(has_pic: bool) {
+/// Enables interrupts, or says why there are none; the kernel runs on without. `expected` is where ACPI says that the
+/// registers of the local APIC are.
+pub(super) fn start(has_pic: bool, expected: Option<u64>) {
     if has_pic {
         pic::mask();
     }
-    match local_apic::enable(map_registers) {
+    let map = |registers: PhysAddr| {
+        // The processor decodes what its MSR says.
+        if let Some(other) = expected.filter(|expected| *expected != registers.as_u64()) {
+            log::warn!("ACPI has the local APIC at {other:#x}, but IA32_APIC_BASE has it at {registers}");
+        }
+        map_registers(registers)
+    };
+    match local_apic::enable(map) {
         Ok(()) => interrupts::enable(),
         Err(error) => log::warn!("{error}; without it there are no timers"),
     }

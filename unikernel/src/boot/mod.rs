@@ -21,7 +21,7 @@ use crate::memory::heap::HEAP;
 use crate::memory::image;
 use crate::memory::live::{self, BringUpError, Live, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, MapEntry, Ram};
-use acpi::FirmwareMemory;
+use acpi::{FirmwareMemory, Platform};
 use core::ptr::NonNull;
 use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
@@ -86,26 +86,17 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     logger::init(parameters.level);
     say_hello(host, ram, &parameters, unused_from);
 
-    match acpi::read(&FirmwareTables { machine, info }, info.rsdp) {
-        Ok(None) => log::debug!("no ACPI tables"),
-        Ok(Some(platform)) => {
-            let count = platform.processors.enabled();
-            log::debug!("ACPI: {count} processors, local APIC at {:#x}", platform.local_apic_address);
-            for id in platform.processors.apic_ids() {
-                log::trace!("ACPI: a processor with APIC id {id}");
-            }
-            if let Some(power_off) = platform.power_off {
-                exit::use_power_off(power_off);
-            }
-        }
-        Err(error) => log::warn!("the ACPI tables are not used: {error}"),
+    let platform = read_acpi(machine, info);
+    if let Some(power_off) = platform.as_ref().and_then(|platform| platform.power_off) {
+        exit::use_power_off(power_off);
     }
 
     let heap = live::map_heap(machine)?;
     // SAFETY: the range was mapped for the heap alone, and this function runs once.
     unsafe { HEAP.init(heap) };
     // The VMM that gives host information has no such controllers, and each access to a port is dear.
-    interrupts::start(info.host_information.is_none());
+    let local_apic = platform.map(|platform| platform.local_apic_address);
+    interrupts::start(info.host_information.is_none(), local_apic);
     appliance::at_end(parameters.audit, parameters.dump);
     Ok(parameters.arguments)
 }
@@ -150,6 +141,28 @@ impl PhysicalMemory for MappedAtStart {
         // SAFETY: within what is mapped; any bytes are valid, and nobody writes them meanwhile.
         unsafe { core::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Some(())
+    }
+}
+
+/// What ACPI says of the machine; nothing, if there are no tables, or bad ones.
+fn read_acpi(machine: Live, info: &StartInfo) -> Option<Platform> {
+    match acpi::read(&FirmwareTables { machine, info }, info.rsdp) {
+        Ok(Some(platform)) => {
+            let count = platform.processors.enabled();
+            log::debug!("ACPI: {count} processors, local APIC at {:#x}", platform.local_apic_address);
+            for id in platform.processors.apic_ids() {
+                log::trace!("ACPI: a processor with APIC id {id}");
+            }
+            Some(platform)
+        }
+        Ok(None) => {
+            log::debug!("no ACPI tables");
+            None
+        }
+        Err(error) => {
+            log::warn!("the ACPI tables are not used: {error}");
+            None
+        }
     }
 }
 
