@@ -1,7 +1,8 @@
 //! The application of an image: what it is called with, and how it ends.
 
+use crate::cpu::interrupts;
 use crate::device::{exit, milestone};
-use crate::memory::audit::Dump;
+use crate::memory::audit::{AuditReport, Dump};
 use crate::memory::live::{self, regions};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -58,8 +59,11 @@ pub(crate) fn run(arguments: &str) -> ! {
     milestone::stamp(Milestone::ApplicationStart);
     let status = freehold_application(&arguments);
     drop(arguments);
-    look_at_memory();
-    exit::application(status)
+    // No timer's function runs any more.
+    interrupts::without(|| {
+        look_at_memory();
+        exit::application(status)
+    })
 }
 
 /// What is done when the application has ended.
@@ -85,15 +89,21 @@ fn look_at_memory() {
 /// Prints all that is mapped, a line for each stretch.
 pub fn dump_address_space() {
     if let Some(machine) = live::machine() {
-        crate::print!("{}", Dump::with_names(machine, regions::name_of));
+        interrupts::without(|| crate::print!("{}", Dump::with_names(machine, regions::name_of)));
     }
+}
+
+/// Audits the live page tables from CR3 and all frames, while no timer's function runs. `None` before there are any.
+#[must_use]
+pub fn audit_report() -> Option<AuditReport> {
+    interrupts::without(live::audit_now)
 }
 
 /// Audits the live page tables from CR3 and all frames, and prints what there is, unless it is clean and the log level says
 /// that nobody wants to know. What is wrong ends the machine, with [`KernelStatus::AuditFailure`]. No operation on memory may
 /// be under way.
 pub fn audit() {
-    let Some(report) = live::audit_now() else { return };
+    let Some(report) = audit_report() else { return };
     if !report.is_clean() || log::log_enabled!(log::Level::Info) {
         crate::println!("{report}");
     }

@@ -71,6 +71,7 @@ start_32:
 .type start_64, @function
 start_64:
     cld                             # PVH leaves the flag open, the ABI wants it clear
+    cli                             # what the count of reasons to mask starts with
     lea rsp, [{stack} + {stack_len}]
     xor ebp, ebp                    # ends the chain of frames that a backtrace follows
     mov edi, ebx

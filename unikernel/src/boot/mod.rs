@@ -94,7 +94,7 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     let heap = live::map_heap(machine)?;
     // SAFETY: the range was mapped for the heap alone, and this function runs once.
     unsafe { HEAP.init(heap) };
-    // The VMM that gives host information has no such controllers, and each access to a port is dear.
+    // Under the VMM that gives host information nothing is at the pins of such controllers, and each access to a port is dear.
     let local_apic = platform.map(|platform| platform.local_apic_address);
     interrupts::start(info.host_information.is_none(), local_apic);
     appliance::at_end(parameters.audit, parameters.dump);
@@ -135,10 +135,13 @@ struct MappedAtStart;
 impl PhysicalMemory for MappedAtStart {
     fn read(&self, address: u64, bytes: &mut [u8]) -> Option<()> {
         let end = address.checked_add(bytes.len() as u64)?;
-        if address == 0 || end > MAPPED_AT_START {
+        let image = image::range();
+        let is_in_image = address < image.end && image.start < end;
+        if address == 0 || end > MAPPED_AT_START || is_in_image {
             return None;
         }
-        // SAFETY: within what is mapped; any bytes are valid, and nobody writes them meanwhile.
+        // SAFETY: within what is mapped, and outside of the image, where all that this kernel writes at the start lies; any bytes
+        // are valid.
         unsafe { core::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Some(())
     }
@@ -166,6 +169,9 @@ fn read_acpi(machine: Live, info: &StartInfo) -> Option<Platform> {
     }
 }
 
+/// Where PCs have I/O APICs, local APICs and the flash of their firmware.
+const APICS_AND_FLASH: AddressRange = 0xfec0_0000..0x1_0000_0000;
+
 /// Firmware tables, as the memory map and the RAM window have them.
 struct FirmwareTables<'a> {
     machine: Live,
@@ -180,7 +186,8 @@ unsafe impl FirmwareMemory for FirmwareTables<'_> {
             let kept = |entry: MapEntry| {
                 !entry.is_ram && entry.range.start <= page.start && page.end <= entry.range.end
             };
-            self.info.map().any(kept)
+            // Maps call the I/O APIC, local APICs and flash reserved, too.
+            !APICS_AND_FLASH.contains(&page.start) && self.info.map().any(kept)
         };
         live::show_firmware(self.machine, is_kept, physical, len_bytes)
     }

@@ -16,7 +16,7 @@ const NO_EXECUTE_ENABLE: u64 = 1 << 11;
 ///
 /// # Errors
 /// [`BootError::NoExecuteMissing`], [`BootError::PageAttributeTableMissing`].
-pub(super) fn prepare(host: Host) -> Result<live::Host, BootError> {
+pub(super) fn prepare(host: Host) -> Result<live::PagingPolicy, BootError> {
     if !features::has_no_execute() {
         return Err(BootError::NoExecuteMissing);
     }
@@ -36,5 +36,5 @@ pub(super) fn prepare(host: Host) -> Result<live::Host, BootError> {
         physical_address_bits: features::physical_address_bits(),
         root_in_odd_frame: host.wants_root_in_odd_frame(),
     };
-    Ok(live::Host { paging, flush_all_threshold_pages: host.flush_all_threshold_pages() })
+    Ok(live::PagingPolicy { paging, flush_all_threshold_pages: host.flush_all_threshold_pages() })
 }

@@ -13,6 +13,8 @@ use spin::Once;
 pub use super::instant::Instant;
 
 pub(super) const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+/// What a frequency may be, in Hz. What is told beyond is no frequency.
+const PLAUSIBLE_HZ: core::ops::Range<u64> = 1_000_000..1_000_000_000_000;
 /// What is assumed when nothing knows the frequency, so that time at least goes on.
 const FALLBACK_HZ: u64 = 1_000_000_000;
 
@@ -97,14 +99,18 @@ pub(crate) fn entry_ticks() -> u64 {
 /// Finds out the frequency. `host_hz` is what the host information says.
 pub(crate) fn init(host_hz: Option<u64>) {
     CLOCK.call_once(|| {
-        let known = host_hz
-            .map(|hz| (hz, Source::Host))
-            .or_else(|| Some((features::tsc_hz()?, Source::Cpuid)))
-            .or_else(|| Some((kvm_clock::tsc_hz()?, Source::KvmClock)))
-            .or_else(|| Some((pit::measure_tsc_hz()?, Source::Pit)));
-        let (hz, source) = known.filter(|(hz, _)| *hz != 0).unwrap_or((FALLBACK_HZ, Source::Unknown));
+        let known = plausible(host_hz, Source::Host)
+            .or_else(|| plausible(features::tsc_hz(), Source::Cpuid))
+            .or_else(|| plausible(kvm_clock::tsc_hz(), Source::KvmClock))
+            .or_else(|| plausible(pit::measure_tsc_hz(), Source::Pit));
+        let (hz, source) = known.unwrap_or((FALLBACK_HZ, Source::Unknown));
         Clock { scale: Scale::from_hz(hz), hz, source }
     });
+}
+
+/// What a source tells, if that can be a frequency.
+fn plausible(hz: Option<u64>, source: Source) -> Option<(u64, Source)> {
+    hz.filter(|hz| PLAUSIBLE_HZ.contains(hz)).map(|hz| (hz, source))
 }
 
 /// Time since the kernel was entered; zero before the clock is set up.
@@ -138,6 +144,17 @@ pub fn frequency() -> Option<(u64, Source)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_can_be_no_frequency_is_not_taken() {
+        for hz in [0, 1, 999_999, 1_000_000_000_000, u64::MAX] {
+            assert_eq!(plausible(Some(hz), Source::Host), None, "{hz}");
+        }
+        for hz in [PLAUSIBLE_HZ.start, PLAUSIBLE_HZ.end - 1] {
+            assert_eq!(plausible(Some(hz), Source::Pit), Some((hz, Source::Pit)));
+            assert!(Scale::from_hz(hz).ticks(1_000_000) >= hz / 1001, "{hz}");
+        }
+    }
 
     #[test]
     fn ticks_become_nanoseconds() {

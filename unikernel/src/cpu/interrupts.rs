@@ -89,16 +89,17 @@ pub(crate) fn enable() {
 }
 
 /// Halts until an interrupt has been handled, unless `prepare`, which runs masked, returns an error. An interrupt that
-/// comes after `prepare` ends the halt. Interrupts are not masked when this is called.
+/// comes after `prepare` ends the halt. Where interrupts were masked before, it does not halt.
 pub(super) fn halt_after<E>(prepare: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
     let masking = &this_cpu().masking;
     masking.mask();
-    if let Err(error) = prepare() {
+    let prepared = prepare();
+    if prepared.is_err() || masking.depth() != 1 {
         masking.unmask();
-        return Err(error);
+        return prepared;
     }
     masking.set_depth(masking.depth() - 1);
-    // SAFETY: masked above, and the count says that nobody relies on it.
+    // SAFETY: masked above, and by nobody else.
     unsafe { halt::unmask_and_halt() };
     Ok(())
 }

@@ -1,5 +1,12 @@
-//! Devices: the console with its two outputs, the result channel with its two ways to the host, the ways to end the
-//! machine, the timer to measure against, the interrupt controllers of old.
+//! Devices.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`console`], `serial`, `doorbell` | lines of text, and the two ways that they take |
+//! | [`result`], `debug_console` | documents for a file of the host, and the way that they take under QEMU |
+//! | `milestone` | moments of a guest's life, told to the host |
+//! | `exit`, `power_off` | ending the machine, with a status, or by ACPI |
+//! | `pit`, `pic` | devices of old: a timer to measure against, interrupt controllers to be masked |
 
 pub mod console;
 mod debug_console;

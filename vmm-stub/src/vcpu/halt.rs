@@ -3,14 +3,20 @@
 //! With its local APIC in KVM, a vCPU halts in KVM, too, and no exit tells of it. So the thread that waits for the machine
 //! kicks the vCPU [now and then](CHECK_INTERVAL), and after each kick this looks whether it has halted with nothing left to
 //! wake it: interrupts off, or none pending and no timer running. There is one vCPU and no device with an interrupt, so
-//! that nobody else will wake it. A vCPU that does not halt is looked at, too, which costs one call of KVM.
+//! that nobody else will wake it. A vCPU that does not halt is looked at, too, which costs one call of KVM. A pending
+//! interrupt counts as one that wakes, even where its priority keeps it out.
 
-use kvm_bindings::{KVM_MP_STATE_HALTED, Msrs, kvm_lapic_state, kvm_msr_entry};
+use kvm_bindings::{KVM_MP_STATE_HALTED, Msrs, kvm_lapic_state, kvm_msr_entry, kvm_regs};
 use kvm_ioctls::VcpuFd;
 use std::time::Duration;
 
-/// Time between two kicks. A halt for ever is noticed at the second.
+/// Time between two kicks.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many looks in a row have to find the same halt. One could fall between the end of a timer that counts down and the
+/// interrupt that it becomes, and a guest that sleeps in step with the kicks halts at the same place each time; but not with
+/// the same in all its registers.
+const LOOKS: u32 = 4;
 
 const IA32_TSC_DEADLINE: u32 = 0x6e0;
 
@@ -28,30 +34,39 @@ const TSC_DEADLINE: u32 = 2;
 /// What the last look at a vCPU has found.
 #[derive(Debug, Default)]
 pub(crate) struct HaltWatch {
-    /// Next instruction of a vCPU that seemed to have halted for ever.
-    suspect: Option<u64>,
+    /// Registers of a vCPU that seemed to have halted for ever.
+    suspect: Option<kvm_regs>,
+    /// How many looks in a row have found them.
+    looks: u32,
 }
 
 impl HaltWatch {
-    /// Looks at a vCPU that a signal took out of the guest; whether it has halted for ever, by this look and the last.
-    /// One look could fall between the end of a timer and the interrupt that it becomes.
+    /// Looks at a vCPU that a signal took out of the guest; whether it has halted for ever, by this look and those before.
     pub(crate) fn has_halted_for_ever(&mut self, vcpu: &mut VcpuFd) -> bool {
-        let found = position_of_endless_halt(vcpu);
-        let last = std::mem::replace(&mut self.suspect, found);
-        found.is_some() && found == last
+        self.note(registers_in_endless_halt(vcpu))
+    }
+
+    fn note(&mut self, found: Option<kvm_regs>) -> bool {
+        let again = found.is_some() && found == self.suspect;
+        self.looks = if again { self.looks + 1 } else { u32::from(found.is_some()) };
+        self.suspect = found;
+        self.looks >= LOOKS
     }
 }
 
-/// Where a vCPU has halted, if it has and nothing can wake it. `None` also if KVM does not tell.
-fn position_of_endless_halt(vcpu: &mut VcpuFd) -> Option<u64> {
+/// The registers of a vCPU, if it has halted and nothing can wake it. `None` also if KVM does not tell.
+fn registers_in_endless_halt(vcpu: &mut VcpuFd) -> Option<kvm_regs> {
     if vcpu.get_mp_state().ok()?.mp_state != KVM_MP_STATE_HALTED {
         return None;
     }
-    let takes_interrupts = vcpu.get_kvm_run().if_flag != 0;
-    if takes_interrupts && can_interrupt(&vcpu.get_lapic().ok()?, tsc_deadline(vcpu)) {
-        return None;
+    if vcpu.get_kvm_run().if_flag != 0 {
+        // The deadline first: one that passes in between is an interrupt in what is read next.
+        let deadline = tsc_deadline(vcpu)?;
+        if can_interrupt(&vcpu.get_lapic().ok()?, deadline) {
+            return None;
+        }
     }
-    Some(vcpu.get_regs().ok()?.rip)
+    vcpu.get_regs().ok()
 }
 
 /// Whether an interrupt waits in a local APIC, or its timer runs and will become one.
@@ -71,13 +86,13 @@ fn register(lapic: &kvm_lapic_state, offset: usize) -> u32 {
     u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
 }
 
-/// The deadline of the timer; 0 is none.
-fn tsc_deadline(vcpu: &VcpuFd) -> u64 {
+/// The deadline of the timer, where 0 is none; `None` if KVM does not tell.
+fn tsc_deadline(vcpu: &VcpuFd) -> Option<u64> {
     let entry = kvm_msr_entry { index: IA32_TSC_DEADLINE, ..Default::default() };
-    let Ok(mut msrs) = Msrs::from_entries(&[entry]) else { return 0 };
+    let mut msrs = Msrs::from_entries(&[entry]).ok()?;
     match vcpu.get_msrs(&mut msrs) {
-        Ok(1) => msrs.as_slice().first().map_or(0, |entry| entry.data),
-        _ => 0,
+        Ok(1) => msrs.as_slice().first().map(|entry| entry.data),
+        _ => None,
     }
 }
 
@@ -93,6 +108,20 @@ mod tests {
             }
         }
         lapic
+    }
+
+    #[test]
+    fn only_the_same_halt_time_after_time_is_one_for_ever() {
+        let at = |rip, rax| Some(kvm_regs { rip, rax, ..Default::default() });
+        let mut watch = HaltWatch::default();
+        assert!((1..LOOKS).all(|_| !watch.note(at(1, 5))));
+        assert!(watch.note(at(1, 5)));
+        for other in [None, at(2, 5), at(1, 6)] {
+            let mut watch = HaltWatch::default();
+            assert!((1..LOOKS).all(|_| !watch.note(at(1, 5))));
+            assert!(!watch.note(other), "it has run in between");
+            assert!((2..LOOKS).all(|_| !watch.note(at(1, 5))));
+        }
     }
 
     #[test]

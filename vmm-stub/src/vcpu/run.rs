@@ -53,10 +53,6 @@ pub(crate) fn run_until_end<W: Write>(
                 counts.mmio += 1;
             }
             Ok(VcpuExit::MmioWrite(..)) => counts.mmio += 1,
-            Ok(VcpuExit::Hlt) => {
-                counts.other += 1;
-                return Ok(HALTED);
-            }
             Ok(VcpuExit::Shutdown) => {
                 counts.other += 1;
                 return Ok(TRIPLE_FAULT);

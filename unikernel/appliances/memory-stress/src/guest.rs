@@ -69,7 +69,7 @@ impl Platform for Guest {
     }
 
     fn audit(&self) -> bool {
-        let Some(report) = live::audit_now() else { return false };
+        let Some(report) = unikernel::appliance::audit_report() else { return false };
         self.print(format_args!("{report}\n"));
         report.is_clean()
     }

@@ -14,12 +14,6 @@ const EXTENDED_LEN: u32 = 36;
 /// First revision with a length, an XSDT and a second checksum.
 const EXTENDED_REVISION: u8 = 2;
 
-/// Where the BIOS data area has the segment of the extended one.
-const EBDA_SEGMENT: u64 = 0x40e;
-/// The part of the extended BIOS data area that is searched.
-const EBDA_SEARCHED_LEN: u32 = 1 << 10;
-/// Below the video memory, and no larger than 128 KiB: an EBDA elsewhere is a word that nobody has set.
-const EBDA_STARTS: core::ops::RangeInclusive<u64> = 0x8_0000..=0xa_0000 - EBDA_SEARCHED_LEN as u64;
 const BIOS_START: u64 = 0xe_0000;
 const BIOS_LEN: u32 = 0x2_0000;
 /// The RSDP lies at a multiple of this, where it has to be searched.
@@ -34,16 +28,14 @@ pub(super) enum RootAddress {
     Xsdt(u64),
 }
 
-/// Searches where a PC's firmware puts the RSDP (ACPI specification 5.2.5.1). What has the signature but a wrong checksum
-/// is not it.
+/// Searches the BIOS area (ACPI specification 5.2.5.1). What has the signature but a wrong checksum is not it.
+///
+/// The extended BIOS data area, the other place of the specification, is found by a word in page 0, which is never mapped;
+/// VMMs that don't say where the RSDP is have it in the BIOS area.
 pub(super) fn search(memory: &impl FirmwareMemory) -> Option<u64> {
-    let ebda = bytes(memory, EBDA_SEGMENT, 2).map(|segment| u64_at(segment, 0) << 4);
-    let ebda = ebda.filter(|start| EBDA_STARTS.contains(start)).map(|start| (start, EBDA_SEARCHED_LEN));
-    ebda.into_iter().chain([(BIOS_START, BIOS_LEN)]).find_map(|(start, len_bytes)| {
-        let mut candidates = bytes(memory, start, len_bytes)?.windows(LEN as usize).step_by(STEP);
-        let index = candidates.position(|bytes| bytes.starts_with(SIGNATURE) && sums_to_zero(bytes))?;
-        Some(start + (index * STEP) as u64)
-    })
+    let mut candidates = bytes(memory, BIOS_START, BIOS_LEN)?.windows(LEN as usize).step_by(STEP);
+    let index = candidates.position(|bytes| bytes.starts_with(SIGNATURE) && sums_to_zero(bytes))?;
+    Some(BIOS_START + (index * STEP) as u64)
 }
 
 /// Where the RSDP at `address` points.

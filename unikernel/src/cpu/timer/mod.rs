@@ -75,7 +75,7 @@ impl Timer {
     /// # Errors
     /// [`TimerError`].
     pub fn at(moment: Instant, function: fn(usize), argument: usize) -> Result<Self, TimerError> {
-        let deadline = moment.ticks();
+        let deadline = moment.ticks().min(NEVER - 1);
         this_cpu().timers.with(|timers| {
             timers.find_alarm()?;
             let id = timers.queue.insert(deadline, Callback { function, argument });
@@ -148,7 +148,7 @@ impl Timers {
 pub(super) fn wake_at(deadline: u64) -> Result<(), BadAlarm> {
     this_cpu().timers.with(|timers| {
         timers.find_alarm()?;
-        timers.wake = deadline;
+        timers.wake = deadline.min(NEVER - 1);
         timers.set_alarm();
         Ok(())
     })
@@ -158,8 +158,11 @@ pub(super) fn wake_at(deadline: u64) -> Result<(), BadAlarm> {
 pub(super) fn interrupt() {
     let timers = &this_cpu().timers;
     let now = clock::ticks();
-    // The lock is free while a callback runs, which may make and cancel timers.
-    while let Some(Callback { function, argument }) = timers.with(|timers| timers.queue.take_due(now)) {
+    let newer = timers.with(|timers| timers.queue.next_id());
+    // The lock is free while a callback runs, which may make and cancel timers. One that it makes for a moment that has
+    // passed waits for its own interrupt, so that no function keeps the handler for ever.
+    while let Some(Callback { function, argument }) = timers.with(|timers| timers.queue.take_due(now, newer))
+    {
         function(argument);
     }
     timers.with(|timers| {

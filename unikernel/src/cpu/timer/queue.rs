@@ -52,9 +52,15 @@ impl<const N: usize> Queue<N> {
         self.entries.iter().flatten().map(|entry| entry.deadline).min()
     }
 
-    /// Takes out the first entry that is due: by its deadline, and by age where deadlines are equal.
-    pub(super) fn take_due(&mut self, now: u64) -> Option<Callback> {
-        let due = |slot: &&mut Option<Entry>| slot.is_some_and(|entry| entry.deadline <= now);
+    /// The name that the next entry gets.
+    pub(super) const fn next_id(&self) -> Id {
+        Id(self.next_id)
+    }
+
+    /// Takes out the first entry older than `newer` that is due: by its deadline, and by age where deadlines are equal.
+    pub(super) fn take_due(&mut self, now: u64, newer: Id) -> Option<Callback> {
+        let is_due = |entry: Entry| entry.deadline <= now && entry.id < newer;
+        let due = |slot: &&mut Option<Entry>| slot.is_some_and(is_due);
         let order = |slot: &&mut Option<Entry>| slot.map(|entry| (entry.deadline, entry.id));
         let first = self.entries.iter_mut().filter(due).min_by_key(order)?;
         first.take().map(|entry| entry.callback)
@@ -71,7 +77,21 @@ mod tests {
     }
 
     fn due(queue: &mut Queue<4>, now: u64) -> Vec<usize> {
-        core::iter::from_fn(|| queue.take_due(now)).map(|callback| callback.argument).collect()
+        let newer = queue.next_id();
+        core::iter::from_fn(|| queue.take_due(now, newer)).map(|callback| callback.argument).collect()
+    }
+
+    #[test]
+    fn what_is_added_meanwhile_is_not_taken() {
+        let mut queue = Queue::<4>::new();
+        queue.insert(5, callback(0));
+        let newer = queue.next_id();
+        let mut taken = 0;
+        while queue.take_due(10, newer).is_some() {
+            taken += 1;
+            queue.insert(5, callback(1));
+        }
+        assert_eq!((taken, due(&mut queue, 10)), (1, Vec::from([1])));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) const MAPPED_AT_START: u64 = 1 << 30;
 
 /// What follows from the host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Host {
+pub(crate) struct PagingPolicy {
     /// How tables are to be.
     pub(crate) paging: Paging,
     /// Number of pages from which flushing the whole TLB costs less than flushing them one by one.
@@ -115,7 +115,7 @@ from! {
 ///
 /// [`PAT_MSR_VALUE`]: crate::memory::page_table::attributes::PAT_MSR_VALUE
 pub(crate) unsafe fn bring_up<const LEN: usize>(
-    host: Host,
+    host: PagingPolicy,
     ram: &mut Ram,
     boot_stack: &'static GuardedStack<LEN>,
     stacks: &[Stack],

@@ -50,7 +50,8 @@ impl From<Error> for MmioError {
 }
 
 impl MmioWindow {
-    /// Maps the pages around `len_bytes` bytes of registers at a physical address; `name` is what messages call them.
+    /// Maps the pages around `len_bytes` bytes of registers at a physical address; `name` is what messages call them. Refused
+    /// is what the kernel knows as RAM: whole pages of the memory map, without those that it had to leave out.
     ///
     /// # Errors
     /// [`MmioError`]: among others [`Error::IsRam`] over RAM, [`Error::BadPhysicalRange`] beyond the last physical address.

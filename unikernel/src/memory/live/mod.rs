@@ -25,7 +25,7 @@ pub mod regions;
 mod tlb;
 
 pub use bring_up::BringUpError;
-pub(crate) use bring_up::{Host, MAPPED_AT_START, bring_up};
+pub(crate) use bring_up::{MAPPED_AT_START, PagingPolicy, bring_up};
 pub(crate) use heap_range::map_heap;
 pub(crate) use kernel_map::Stack;
 pub use mmio_window::{MmioError, MmioWindow};
@@ -47,7 +47,7 @@ const ROOT_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 static FRAMES: Once<FrameAllocator<'static>> = Once::new();
 static SPACE: Once<AddressSpace> = Once::new();
-static HOST: Once<Host> = Once::new();
+static HOST: Once<PagingPolicy> = Once::new();
 /// Set when the root is loaded.
 static LIVE: Once<Live> = Once::new();
 

@@ -34,7 +34,7 @@ const LOW_FIRMWARE_START: u64 = 0x8_0000;
 /// The addresses of the window, once it is mapped: firmware tables are added to it.
 static WINDOW: Mutex<Option<VaRange<Kva, Live>>> = Mutex::new(None);
 
-/// Where the window shows a physical address, if that is RAM.
+/// Where the window shows a physical address. Not checked: it means something for RAM below 64 TiB alone.
 #[must_use]
 #[inline]
 pub const fn in_ram_window(address: PhysAddr) -> *mut u8 {
@@ -47,8 +47,8 @@ pub(super) fn keep(range: VaRange<Kva, Live>) {
 }
 
 /// Makes firmware tables readable for ever. They lie where the VMM's map has memory that it keeps to itself (`is_kept`), or
-/// below 1 MiB, where PCs have them; `None` anywhere else, so that no table can have device registers read as memory, or
-/// memory that somebody writes.
+/// below 1 MiB, where PCs have them; `None` anywhere else, so that nobody here writes what is read as a table. That no
+/// device registers lie there is what the caller's `is_kept` makes sure of.
 ///
 /// What is not RAM by the memory map becomes RAM that is never handed out, mapped read-only.
 pub(crate) fn show_firmware(
@@ -70,16 +70,16 @@ pub(crate) fn show_firmware(
         if !low.contains(&page) && !is_kept(&(page..page + PAGE_LEN)) {
             return None;
         }
-        match machine.frames().state(start.frame_number()) {
-            FrameState::Hole => {}
-            FrameState::Reserved => continue,
-            _ => return None,
-        }
-        // SAFETY: 2, the lock on the window; nobody else registers frames after the start. 3 and 4, no device registers lie
-        // where firmware keeps its tables.
-        unsafe { machine.frames().reserve(start.frame_number(), 1) }.ok()?;
-        let run = KvaRun::<Size4KiB>::new(&machine, start, 1).ok()?;
         let at = VirtAddr::new(RAM_WINDOW.as_u64() + page);
+        if window.query(at).is_some() {
+            continue;
+        }
+        if machine.frames().state(start.frame_number()) == FrameState::Hole {
+            // SAFETY: 2, the lock on the window; nobody else registers frames after the start. 3 and 4, device windows come
+            // later, and then refuse what is RAM.
+            unsafe { machine.frames().reserve(start.frame_number(), 1) }.ok()?;
+        }
+        let run = KvaRun::<Size4KiB>::new(&machine, start, 1).ok()?;
         window.map(at, run, KernelAccess::ReadOnly).ok()?;
         regions::add(Region::new("firmware tables", VirtRange::new(at, PAGE_LEN)));
     }
