@@ -21,7 +21,7 @@ use crate::memory::image;
 use crate::memory::live::{self, BringUpError, Live, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, MapEntry, Ram};
 use acpi::FirmwareMemory;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
 use spin::Once;
@@ -101,8 +101,9 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     }
 
     let heap = live::map_heap(machine)?;
-    // SAFETY: the range was mapped for the heap alone, and this function runs once.
-    unsafe { HEAP.init(heap) };
+    let start = ptr::with_exposed_provenance_mut(heap.start.as_u64() as usize);
+    // SAFETY: the range was mapped for the heap alone, and this function runs once, before anything allocates.
+    unsafe { HEAP.init(start, heap.len_bytes as usize) };
     appliance::at_end(parameters.audit, parameters.dump);
     Ok(parameters.arguments)
 }
