@@ -1,10 +1,10 @@
 //! The heap: leads each layout to its part, and is what the global allocator calls.
 
-use super::arena::{Arenas, is_in_arena};
+use super::arena::Arenas;
 use super::cpu_cache::{AtHand, CpuCache, CurrentCpu};
 use super::one_range::OneRange;
-use super::size_class::{Class, Kind, SMALL_MAX};
-use super::source::{GRANULE_LEN, RangeSource};
+use super::size_class::{Class, Kind};
+use super::source::{End, GRANULE_LEN, RangeSource};
 use super::span::Block;
 use super::spans::Spans;
 use super::statistics::{FailedAllocation, Statistics};
@@ -92,19 +92,20 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
         Statistics { used_bytes, free_bytes: all.saturating_sub(used_bytes) }
     }
 
-    /// Takes by `take`; if that fails, once more when all that is kept at hand was given back.
+    /// Takes by `take`; if that fails, once more when all that is kept at hand was given back, then by `last_resort`.
     fn take_or_trim<T>(
         &self,
         at_hand: &mut AtHand<'_>,
         layout: Layout,
         take: impl Fn(&mut Shared<S>) -> Option<T>,
+        last_resort: impl FnOnce(&mut Shared<S>) -> Option<T>,
     ) -> Option<T> {
         let mut shared = self.shared.lock();
         if let Some(taken) = take(&mut shared) {
             return Some(taken);
         }
         shared.trim(at_hand);
-        let taken = take(&mut shared);
+        let taken = take(&mut shared).or_else(|| last_resort(&mut shared));
         if taken.is_none() {
             let statistics = self.statistics_of(&shared);
             shared.failed = Some(FailedAllocation { layout, statistics });
@@ -117,9 +118,14 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
     #[inline(never)]
     fn take_small(&self, at_hand: &mut AtHand<'_>, class: Class, layout: Layout) -> *mut u8 {
         let batch = AtHand::batch(class);
-        let taken = self.take_or_trim(at_hand, layout, |Shared { source, spans, .. }| {
-            Some(spans.take(source, class, batch)).filter(|(_, count)| *count > 0)
-        });
+        let taken = self.take_or_trim(
+            at_hand,
+            layout,
+            |Shared { source, spans, .. }| {
+                Some(spans.take(source, class, batch)).filter(|(_, count)| *count > 0)
+            },
+            |Shared { source, spans, .. }| Some((spans.take_alone(source, class)?, 1)),
+        );
         let Some((blocks, count)) = taken else { return ptr::null_mut() };
         at_hand.refill(class, blocks, count);
         at_hand.pop(class).map_or(ptr::null_mut(), <*mut Block>::cast)
@@ -141,13 +147,15 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
     #[inline(never)]
     fn take_other(&self, layout: Layout, kind: Kind) -> *mut u8 {
         let mut at_hand = self.enter();
-        let taken = self.take_or_trim(&mut at_hand, layout, |shared| match kind {
-            Kind::Middle => {
-                let in_arena = shared.arenas.take(&mut shared.source, layout.size());
-                in_arena.or_else(|| shared.take_range(layout))
-            }
-            _ => shared.take_range(layout),
-        });
+        let taken = self.take_or_trim(
+            &mut at_hand,
+            layout,
+            |Shared { source, arenas, range_bytes, .. }| {
+                let in_arena = if kind == Kind::Middle { arenas.take(source, layout.size()) } else { None };
+                in_arena.or_else(|| take_range(source, range_bytes, layout))
+            },
+            |_| None,
+        );
         taken.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
@@ -162,7 +170,7 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
         let Shared { source, arenas, range_bytes, .. } = &mut *shared;
         // SAFETY: the caller's promise; middle-sized blocks tell by their address where they are.
         unsafe {
-            if kind == Kind::Middle && is_in_arena(block) {
+            if kind == Kind::Middle && !source.starts_at(block.addr().get()) {
                 arenas.put(source, block, layout.size());
             } else {
                 let len_bytes = range_len(layout.size());
@@ -188,7 +196,7 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
         let Shared { source, arenas, range_bytes, .. } = &mut *shared;
         // SAFETY: the caller's promise; see `put_other`.
         unsafe {
-            if kind == Kind::Middle && is_in_arena(block) {
+            if kind == Kind::Middle && !source.starts_at(block.addr().get()) {
                 let (size, new_size) = (layout.size(), new_layout.size());
                 return new_kind == Kind::Middle && arenas.resize(source, block, size, new_size);
             }
@@ -212,16 +220,16 @@ const fn range_len(size: usize) -> usize {
     size.next_multiple_of(GRANULE_LEN)
 }
 
-impl<S: RangeSource> Shared<S> {
-    /// A range for one block.
-    fn take_range(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        let len_bytes = range_len(layout.size());
-        let range = Layout::from_size_align(len_bytes, layout.align().max(GRANULE_LEN)).ok()?;
-        let block = self.source.take(range)?;
-        self.range_bytes += len_bytes as u64;
-        Some(block)
-    }
+/// A range for one block, counted in `range_bytes`.
+fn take_range(source: &mut impl RangeSource, range_bytes: &mut u64, layout: Layout) -> Option<NonNull<u8>> {
+    let len_bytes = range_len(layout.size());
+    let range = Layout::from_size_align(len_bytes, layout.align().max(GRANULE_LEN)).ok()?;
+    let block = source.take(range, End::Low)?;
+    *range_bytes += len_bytes as u64;
+    Some(block)
+}
 
+impl<S: RangeSource> Shared<S> {
     fn trim(&mut self, at_hand: &mut AtHand<'_>) {
         for class in Class::all() {
             for blocks in [at_hand.take_first(class), at_hand.take_second(class)] {
@@ -237,7 +245,6 @@ impl<S: RangeSource> Shared<S> {
 // SAFETY: blocks of different kinds, and of the same, do not overlap: spans and arenas are ranges that the source has given
 // out, and a block is either in a list or allocated. Blocks are as aligned as `Kind::of` has looked for.
 unsafe impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> GlobalAlloc for Heap<S, C, CPUS> {
-    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match Kind::of(layout) {
             Kind::Small(class) => {
@@ -251,7 +258,6 @@ unsafe impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> GlobalAlloc for He
         }
     }
 
-    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
         match Kind::of(layout) {
@@ -288,5 +294,3 @@ unsafe impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> GlobalAlloc for He
         }
     }
 }
-
-const _: () = assert!(SMALL_MAX <= GRANULE_LEN, "what is aligned to a granule can be told by its address");

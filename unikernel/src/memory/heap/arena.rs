@@ -1,10 +1,10 @@
 //! Middle-sized blocks: arenas of a MiB, each with a `linked_list_allocator` of its own.
 //!
 //! That allocator wastes nothing but walks its holes, so each list is kept short by the length of the arena and of the
-//! blocks in it. A block begins [`SHIFT`] bytes behind a multiple of [`UNIT`]: so it never begins a granule, which tells it
-//! from a block that got a range of its own because there was no room for an arena.
+//! blocks in it. Where there is little room, a block gets a range of its own; it is told from the others by
+//! [`RangeSource::starts_at`], as arenas start with a header.
 
-use super::source::{GRANULE_LEN, RangeSource};
+use super::source::{End, MARKED_LEN_MAX, RangeSource, is_plenty};
 use super::span::aligned_to_itself;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -13,11 +13,11 @@ use linked_list_allocator::Heap;
 /// The length of the largest middle-sized blocks.
 pub(super) const MIDDLE_MAX: usize = 128 << 10;
 /// The greatest alignment that they have.
-pub(super) const MIDDLE_ALIGN_MAX: usize = SHIFT;
+pub(super) const MIDDLE_ALIGN_MAX: usize = UNIT;
 
-const ARENA_LEN: usize = 1 << 20;
+const ARENA_LEN: usize = MARKED_LEN_MAX;
+/// Blocks are rounded up and aligned to it.
 const UNIT: usize = 64;
-const SHIFT: usize = 32;
 /// Arenas that are asked before a new one is made.
 const TRIES: usize = 8;
 
@@ -46,15 +46,10 @@ unsafe impl Send for Arenas {}
 
 /// What a block of this length takes of an arena.
 fn inner_layout(len_bytes: usize) -> Layout {
-    let len_bytes = (len_bytes + SHIFT).next_multiple_of(UNIT);
+    let len_bytes = len_bytes.next_multiple_of(UNIT);
     debug_assert!(len_bytes <= ARENA_LEN - HEADER_LEN);
     // SAFETY: the alignment is a power of two, and the length far from overflow.
     unsafe { Layout::from_size_align_unchecked(len_bytes, UNIT) }
-}
-
-/// Whether a middle-sized block lies in an arena, rather than having a range of its own.
-pub(super) fn is_in_arena(block: NonNull<u8>) -> bool {
-    !block.addr().get().is_multiple_of(GRANULE_LEN)
 }
 
 impl Arenas {
@@ -67,7 +62,8 @@ impl Arenas {
         self.used_bytes
     }
 
-    /// Takes a block of up to [`MIDDLE_MAX`] bytes, aligned to [`MIDDLE_ALIGN_MAX`].
+    /// Takes a block of up to [`MIDDLE_MAX`] bytes, aligned to [`MIDDLE_ALIGN_MAX`]. `None` if no arena has room, and there
+    /// is not plenty for another.
     pub(super) fn take(&mut self, source: &mut impl RangeSource, len_bytes: usize) -> Option<NonNull<u8>> {
         let layout = inner_layout(len_bytes);
         self.take_from_first(layout, TRIES)
@@ -92,7 +88,7 @@ impl Arenas {
                         let was_empty = (*arena).heap.used() == layout.size();
                         self.empty -= usize::from(was_empty);
                         self.used_bytes += layout.size() as u64;
-                        return Some(inner.add(SHIFT));
+                        return Some(inner);
                     }
                     (*arena).refused = layout.size();
                 }
@@ -116,7 +112,7 @@ impl Arenas {
         let arena = Self::arena_of(source, block);
         // SAFETY: a block lies in an arena that exists, which is this structure's alone; the rest is the caller's promise.
         unsafe {
-            self.free_inner(source, arena, block.addr().get() - SHIFT, inner_layout(len_bytes));
+            self.free_inner(source, arena, block.addr().get(), inner_layout(len_bytes));
             self.unlink(arena);
             if (*arena).heap.used() == 0 && self.empty > 0 {
                 Self::close(source, arena);
@@ -143,7 +139,7 @@ impl Arenas {
             return false;
         }
         if new < old {
-            let end = block.addr().get() - SHIFT + new;
+            let end = block.addr().get() + new;
             // SAFETY: as for `put`; the end is a multiple of the unit, as a block of its own would be.
             unsafe {
                 let rest = Layout::from_size_align_unchecked(old - new, UNIT);
@@ -194,7 +190,10 @@ impl Arenas {
 
     /// Makes an arena without blocks, in front of the list.
     fn open(&mut self, source: &mut impl RangeSource) -> Option<()> {
-        let range = source.take(const { aligned_to_itself(ARENA_LEN) })?;
+        if !is_plenty(source, ARENA_LEN) {
+            return None;
+        }
+        let range = source.take(const { aligned_to_itself(ARENA_LEN) }, End::High)?;
         let arena = range.as_ptr().cast::<Arena>();
         let (next, previous) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the range was just taken, aligned and long enough; the allocator gets what is behind the header.

@@ -56,7 +56,7 @@ mod tests;
 pub use allocator::Heap;
 pub use cpu_cache::CurrentCpu;
 pub use one_range::OneRange;
-pub use source::{GRANULE_LEN, RangeSource};
+pub use source::{End, GRANULE_LEN, RangeSource};
 pub use statistics::{FailedAllocation, Statistics};
 
 /// The heap of the machine.

@@ -2,7 +2,7 @@
 
 use super::fixture::{MIB, Memory, TestHeap};
 use super::model_tests::{Operation, operations, run};
-use super::{OneRange, RangeSource};
+use super::{End, OneRange, RangeSource};
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::ops::Range;
@@ -19,9 +19,9 @@ struct Refusing {
 
 // SAFETY: all it gives out is the other source's.
 unsafe impl RangeSource for Refusing {
-    fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+    fn take(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
         self.asked += 1;
-        if self.refused.contains(&(self.asked - 1)) { None } else { self.source.take(layout) }
+        if self.refused.contains(&(self.asked - 1)) { None } else { self.source.take(layout, end) }
     }
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, len_bytes: usize) {
@@ -41,12 +41,20 @@ unsafe impl RangeSource for Refusing {
         unsafe { self.source.shrink(start, len_bytes, new_len_bytes) };
     }
 
+    fn starts_at(&self, address: usize) -> bool {
+        self.source.starts_at(address)
+    }
+
     fn at(&self, address: usize) -> *mut u8 {
         self.source.at(address)
     }
 
     fn len_bytes(&self) -> u64 {
         self.source.len_bytes()
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.source.free_bytes()
     }
 
     fn overhead_bytes(&self) -> u64 {
@@ -56,7 +64,7 @@ unsafe impl RangeSource for Refusing {
 
 /// Does the operations on a heap that is refused some ranges; says how many it asked for.
 fn asked(operations: &[Operation], refused: Range<usize>) -> usize {
-    let memory = Memory::new(8 * MIB, 4096);
+    let memory = Memory::new(16 * MIB, 4096);
     let heap = TestHeap::new(Refusing { source: memory.source(0), asked: 0, refused });
     let before = heap.statistics();
     run(&heap, operations);

@@ -1,13 +1,15 @@
 //! A source of ranges over one range of addresses, all of it mapped.
 //!
 //! Free and used runs of granules lie side by side. Each granule has a note, in an array at the start of the range; only
-//! the notes of the first and the last granule of a run are valid, the others hold what they held before. So a run is
+//! the notes of the first and the last granule of a run are valid, the others hold what they held before, but for short
+//! runs that are used. So a run is
 //! split and joined with its neighbours by writing a few notes, however long it is, and starting writes four of them.
 //! Free runs are found by their length, in [`Bins`].
 
 use super::bins::{Bins, bin_of};
-use super::source::{GRANULE_LEN, RangeSource};
+use super::source::{End, GRANULE_LEN, MARKED_LEN_MAX, RangeSource};
 use core::alloc::Layout;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 /// Runs of a bin that are looked at before longer ones are.
@@ -34,6 +36,7 @@ pub struct OneRange {
     /// Where granule 1 starts.
     base: *mut u8,
     granules: u32,
+    free: u32,
     bins: Bins,
     len_bytes: u64,
 }
@@ -46,7 +49,7 @@ impl OneRange {
     #[must_use]
     pub const fn empty() -> Self {
         let (notes, base) = (ptr::null_mut(), ptr::null_mut());
-        Self { notes, base, granules: 0, bins: Bins::new(), len_bytes: 0 }
+        Self { notes, base, granules: 0, free: 0, bins: Bins::new(), len_bytes: 0 }
     }
 
     /// A source of the range. One that is too short for a granule and its notes gives nothing.
@@ -94,12 +97,19 @@ impl OneRange {
 
     fn write_used(&mut self, start: u32, len: u32) {
         let note = Note { tag: len, next: 0, previous: 0 };
+        if len <= granules_in(MARKED_LEN_MAX) {
+            // 0 says for these that the run does not start here.
+            (start + 1..start + len).for_each(|granule| self.write(granule, Note { tag: 0, ..note }));
+        }
         self.write(start, note);
-        self.write(start + len - 1, note);
+        if len > granules_in(MARKED_LEN_MAX) {
+            self.write(start + len - 1, note);
+        }
     }
 
     /// Writes a free run down, and enters it into its bin.
     fn insert(&mut self, start: u32, len: u32) {
+        self.free += len;
         let bin = bin_of(len);
         let next = self.bins.first(bin);
         let tag = FREE | len;
@@ -115,6 +125,7 @@ impl OneRange {
     /// Takes a free run out of its bin.
     fn remove(&mut self, start: u32) {
         let Note { tag, next, previous } = self.note(start);
+        self.free -= tag & !FREE;
         if previous == 0 {
             self.bins.set_first(bin_of(tag & !FREE), next);
         } else {
@@ -127,15 +138,21 @@ impl OneRange {
         }
     }
 
-    /// The first granule from `start` on whose address has this alignment, in granules.
-    fn aligned(&self, start: u32, align: u64) -> Option<u32> {
-        let number = self.start_of(start).addr() as u64 / GRANULE_LEN as u64;
-        u32::try_from(number.checked_next_multiple_of(align)? - number).ok()?.checked_add(start)
+    /// Where so many granules of this alignment, in granules, start in a free run.
+    fn place(&self, run: Range<u32>, len: u32, align: u64, end: End) -> Option<u32> {
+        let number = |granule| self.start_of(granule).addr() as u64 / GRANULE_LEN as u64;
+        let last = run.end.checked_sub(len).filter(|last| *last >= run.start)?;
+        let (first, last_number) = (number(run.start), number(last));
+        let at = match end {
+            End::Low => first.checked_next_multiple_of(align)?,
+            End::High => last_number - last_number % align,
+        };
+        (first..=last_number).contains(&at).then(|| run.start + (at - first) as u32)
     }
 
     /// A free run that holds as many granules of this alignment, and the first of them. Of the shortest runs that do, if
     /// no more than [`WALK`] of the bin have to be looked at for it.
-    fn find(&self, len: u32, align: u64) -> Option<(u32, u32)> {
+    fn find(&self, len: u32, align: u64, end_of_run: End) -> Option<(u32, u32)> {
         let mut cut = false;
         let walks = [WALK, usize::MAX];
         for walk in walks {
@@ -145,8 +162,7 @@ impl OneRange {
                 while run != 0 && left > 0 {
                     let note = self.note(run);
                     let end = run + (note.tag & !FREE);
-                    let at = self.aligned(run, align).filter(|at| *at <= end && end - at >= len);
-                    if let Some(at) = at {
+                    if let Some(at) = self.place(run..end, len, align, end_of_run) {
                         return Some((run, at));
                     }
                     run = note.next;
@@ -165,8 +181,8 @@ impl OneRange {
         self.base.wrapping_add((granule as usize - 1) * GRANULE_LEN)
     }
 
-    fn granule_at(&self, start: NonNull<u8>) -> u32 {
-        ((start.addr().get() - self.base.addr()) / GRANULE_LEN) as u32 + 1
+    fn granule_at(&self, address: usize) -> u32 {
+        ((address - self.base.addr()) / GRANULE_LEN) as u32 + 1
     }
 
     /// Whether nothing is given out, and all that is free is one run.
@@ -195,14 +211,14 @@ fn granules_in(len_bytes: usize) -> u32 {
 // SAFETY: 1, runs that are not in a bin overlap no other, all lie between the notes and the end of the range, and the
 // range is the source's by the promise of `new`. 2, the base is a pointer to the whole range.
 unsafe impl RangeSource for OneRange {
-    fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+    fn take(&mut self, layout: Layout, end_of_run: End) -> Option<NonNull<u8>> {
         debug_assert!(layout.size() > 0 && layout.size().is_multiple_of(GRANULE_LEN));
         debug_assert!(layout.align() >= GRANULE_LEN);
         let len = u32::try_from(layout.size() / GRANULE_LEN).ok()?;
         if len > self.granules {
             return None;
         }
-        let (run, at) = self.find(len, (layout.align() / GRANULE_LEN) as u64)?;
+        let (run, at) = self.find(len, (layout.align() / GRANULE_LEN) as u64, end_of_run)?;
         let end = run + (self.note(run).tag & !FREE);
         self.remove(run);
         if at > run {
@@ -216,7 +232,7 @@ unsafe impl RangeSource for OneRange {
     }
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, len_bytes: usize) {
-        let (mut start, mut len) = (self.granule_at(start), granules_in(len_bytes));
+        let (mut start, mut len) = (self.granule_at(start.addr().get()), granules_in(len_bytes));
         debug_assert_eq!(self.note(start).tag, len, "the range is given back as it was taken");
         let left = self.note(start - 1).tag;
         if left & FREE != 0 {
@@ -233,7 +249,7 @@ unsafe impl RangeSource for OneRange {
     }
 
     unsafe fn grow(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize) -> bool {
-        let (start, len) = (self.granule_at(start), granules_in(len_bytes));
+        let (start, len) = (self.granule_at(start.addr().get()), granules_in(len_bytes));
         debug_assert_eq!(self.note(start).tag, len, "the range grows as it was taken");
         let right = self.note(start + len).tag;
         let Ok(new_len) = u32::try_from(new_len_bytes / GRANULE_LEN) else { return false };
@@ -251,12 +267,16 @@ unsafe impl RangeSource for OneRange {
 
     unsafe fn shrink(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize) {
         let (first, len, new_len) =
-            (self.granule_at(start), granules_in(len_bytes), granules_in(new_len_bytes));
+            (self.granule_at(start.addr().get()), granules_in(len_bytes), granules_in(new_len_bytes));
         debug_assert_eq!(self.note(first).tag, len, "the range shrinks as it was taken");
         self.write_used(first, new_len);
         self.write_used(first + new_len, len - new_len);
         // SAFETY: the end is a used run of its own by the notes above, and not used any more by the caller's promise.
         unsafe { self.give_back(start.add(new_len_bytes), len_bytes - new_len_bytes) };
+    }
+
+    fn starts_at(&self, address: usize) -> bool {
+        address.is_multiple_of(GRANULE_LEN) && self.note(self.granule_at(address)).tag != 0
     }
 
     fn at(&self, address: usize) -> *mut u8 {
@@ -265,6 +285,10 @@ unsafe impl RangeSource for OneRange {
 
     fn len_bytes(&self) -> u64 {
         self.len_bytes
+    }
+
+    fn free_bytes(&self) -> u64 {
+        u64::from(self.free) * GRANULE_LEN as u64
     }
 
     fn overhead_bytes(&self) -> u64 {

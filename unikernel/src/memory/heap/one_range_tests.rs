@@ -1,12 +1,12 @@
 use super::fixture::{KIB, MIB, Memory, granules, layout};
-use super::{GRANULE_LEN, OneRange, RangeSource};
+use super::{End, GRANULE_LEN, OneRange, RangeSource};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 const GIB: usize = 1 << 30;
 
 fn take(source: &mut OneRange, count: usize, align: usize) -> Option<NonNull<u8>> {
-    let start = source.take(layout(granules(count), align))?;
+    let start = source.take(layout(granules(count), align), End::Low)?;
     assert!(start.addr().get().is_multiple_of(align));
     Some(start)
 }
@@ -68,10 +68,10 @@ fn what_is_lost_is_told_and_small() {
 #[test]
 fn what_is_too_short_gives_nothing() {
     let memory = Memory::new(64 * KIB, GRANULE_LEN);
-    for len in [0, 1, 100, 4 * KIB, 32 * KIB, 32 * KIB + 24] {
+    for len in [0, 1, 100, 4 * KIB, GRANULE_LEN, GRANULE_LEN + 24] {
         // SAFETY: the memory is the test's alone.
         let mut source = unsafe { OneRange::new(memory.start, len) };
-        assert!(source.take(layout(GRANULE_LEN, GRANULE_LEN)).is_none(), "{len}");
+        assert!(source.take(layout(GRANULE_LEN, GRANULE_LEN), End::Low).is_none(), "{len}");
         assert_eq!((source.len_bytes(), source.overhead_bytes()), (len as u64, len as u64));
     }
     let mut least = memory.source(0);
@@ -89,7 +89,7 @@ fn what_does_not_fit_is_refused() {
         (GRANULE_LEN, 1 << 46),
         (GRANULE_LEN, 1 << 62),
     ] {
-        assert!(source.take(layout(len, align)).is_none(), "{len} {align}");
+        assert!(source.take(layout(len, align), End::High).is_none(), "{len} {align}");
     }
     assert!(source.is_whole());
 }

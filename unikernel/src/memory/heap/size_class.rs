@@ -135,7 +135,7 @@ mod tests {
             (1, 4096, Kind::Small(Class::holding(4096))),
             (SMALL_MAX, SMALL_MAX, Kind::Small(Class::holding(SMALL_MAX))),
             (SMALL_MAX + 1, 8, Kind::Middle),
-            (SMALL_MAX + 1, 64, Kind::Large),
+            (SMALL_MAX + 1, 128, Kind::Large),
             (1, SMALL_MAX * 2, Kind::Large),
             (MIDDLE_MAX + 1, 8, Kind::Large),
         ] {

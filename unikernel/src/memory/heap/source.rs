@@ -5,10 +5,28 @@ use core::ptr::NonNull;
 
 /// Ranges start at multiples of this, and have lengths that are multiples of it.
 ///
-/// Large blocks are rounded up to it: the larger it is, the more they waste; the smaller, the longer are the notes on
-/// ranges. With 32 KiB the notes take 0.04 % and a block beyond [`MIDDLE_MAX`](super::arena::MIDDLE_MAX) wastes a fifth
-/// at most.
-pub const GRANULE_LEN: usize = 32 << 10;
+/// Large blocks are rounded up to it, and each length of the smallest blocks that is in use takes one: the larger it is,
+/// the more is wasted; the smaller, the longer are the notes on ranges. With 16 KiB the notes take 0.07 %, and a large
+/// block wastes a ninth at most.
+pub const GRANULE_LEN: usize = 16 << 10;
+
+/// The length of the longest ranges that [`RangeSource::starts_at`] is asked about.
+pub const MARKED_LEN_MAX: usize = 1 << 20;
+
+/// From which end of free memory a range is best taken. What grows and what stays as it is come from different ends, so
+/// that there is room for the one, and the other does not cut free memory into pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The lower end: the range may [grow](RangeSource::grow).
+    Low,
+    /// The upper end: it does not.
+    High,
+}
+
+/// Whether there is so much free memory that a range of this length may be taken in advance, for more blocks than one.
+pub(super) fn is_plenty(source: &impl RangeSource, len_bytes: usize) -> bool {
+    source.free_bytes() / 8 >= len_bytes as u64
+}
 
 /// Where the heap's memory comes from and goes to.
 ///
@@ -20,7 +38,7 @@ pub const GRANULE_LEN: usize = 32 << 10;
 /// 2. Pointers of [`at`](Self::at) may access every range that is given out.
 pub unsafe trait RangeSource {
     /// Gives out a range of this length and alignment, with any content, or `None` if there is none.
-    fn take(&mut self, layout: Layout) -> Option<NonNull<u8>>;
+    fn take(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>>;
 
     /// Takes a range back.
     ///
@@ -40,12 +58,18 @@ pub unsafe trait RangeSource {
     /// The range was given out with this length, which is greater than the new one; what is beyond that is not used any more.
     unsafe fn shrink(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize);
 
+    /// Whether a range starts at this address, which lies in one that is given out and no longer than [`MARKED_LEN_MAX`].
+    fn starts_at(&self, address: usize) -> bool;
+
     /// A pointer to this address in a range that is given out. It may access the whole of the range, which a pointer
     /// that an application gives back may not.
     fn at(&self, address: usize) -> *mut u8;
 
     /// All bytes there are, given out or not.
     fn len_bytes(&self) -> u64;
+
+    /// Those of them that can be given out, in however many pieces.
+    fn free_bytes(&self) -> u64;
 
     /// Those of them that are never given out: notes, and what is lost at the edges.
     fn overhead_bytes(&self) -> u64;

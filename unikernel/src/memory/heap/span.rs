@@ -1,15 +1,13 @@
 //! Spans: stretches of blocks of one class, with a header at the start that a block's address leads to.
 
 use super::size_class::Class;
-use super::source::RangeSource;
+use super::source::{GRANULE_LEN, RangeSource};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
-/// Lengths of spans, which are aligned to them. With the longer one, the blocks that are longest fill seven eighths.
-const SHORT_LEN: usize = 64 << 10;
-const LONG_LEN: usize = 256 << 10;
-/// Where the longer ones begin: up to this length a short span holds 15 blocks.
-const SHORT_BLOCK_MAX: usize = 4 << 10;
+/// The longest blocks of a span of each length, but the longest. A span that is in use for a single block is not free for
+/// others, so spans are not longer than what holds 7 blocks, or 15 where that is little.
+const BLOCK_MAX: [usize; 2] = [1 << 10, 4 << 10];
 
 /// A block that nobody uses, whose first word leads to another.
 pub(super) struct Block {
@@ -30,33 +28,37 @@ pub(super) struct Span {
     class: Class,
 }
 
-/// Whether spans are short or long.
+/// How long a span is. It is aligned to that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpanLen {
+    /// 16 KiB, a granule.
     Short,
+    /// 64 KiB.
+    Middle,
+    /// 256 KiB.
     Long,
 }
 
 impl SpanLen {
-    pub(super) const BOTH: [Self; 2] = [Self::Short, Self::Long];
+    pub(super) const ALL: [Self; 3] = [Self::Short, Self::Middle, Self::Long];
 
     pub(super) const fn of(class: Class) -> Self {
-        if class.len_bytes() <= SHORT_BLOCK_MAX { Self::Short } else { Self::Long }
+        if class.len_bytes() <= BLOCK_MAX[0] {
+            Self::Short
+        } else if class.len_bytes() <= BLOCK_MAX[1] {
+            Self::Middle
+        } else {
+            Self::Long
+        }
     }
 
     pub(super) const fn len_bytes(self) -> usize {
-        match self {
-            Self::Short => SHORT_LEN,
-            Self::Long => LONG_LEN,
-        }
+        GRANULE_LEN << (2 * self as u32)
     }
 
     /// What a span is taken from the source with.
     pub(super) const fn layout(self) -> Layout {
-        match self {
-            Self::Short => const { aligned_to_itself(SHORT_LEN) },
-            Self::Long => const { aligned_to_itself(LONG_LEN) },
-        }
+        aligned_to_itself(self.len_bytes())
     }
 }
 
