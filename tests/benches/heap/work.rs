@@ -114,9 +114,8 @@ fn grow_one(allocator: &impl GlobalAlloc) -> Result<()> {
         if number == capacity {
             capacity *= 2;
             let new_layout = Layout::array::<usize>(capacity)?;
-            // SAFETY: allocated with this layout; the new size is not 0 and valid.
-            let moved = unsafe { allocator.realloc(start.as_ptr(), layout, new_layout.size()) };
-            start = NonNull::new(moved).ok_or("no memory to grow")?;
+            // SAFETY: allocated with this layout, and the new one is of more elements.
+            start = unsafe { reallocate(allocator, start, layout, new_layout) }?;
             layout = new_layout;
         }
         // SAFETY: the number is less than the capacity.
@@ -131,4 +130,21 @@ fn grow_one(allocator: &impl GlobalAlloc) -> Result<()> {
     // SAFETY: allocated with this layout, and not used again.
     unsafe { allocator.dealloc(start.as_ptr(), layout) };
     Ok(())
+}
+
+/// Kept out of the loop, as in the standard library.
+///
+/// # Safety
+/// Those of `realloc`.
+#[cold]
+#[inline(never)]
+unsafe fn reallocate(
+    allocator: &impl GlobalAlloc,
+    start: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Result<NonNull<u8>> {
+    // SAFETY: the caller's promise.
+    let moved = unsafe { allocator.realloc(start.as_ptr(), old, new.size()) };
+    NonNull::new(moved).ok_or("no memory to grow".into())
 }

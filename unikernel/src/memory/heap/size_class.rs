@@ -55,15 +55,13 @@ impl Class {
         Self(index as u8)
     }
 
-    /// The least that holds so many bytes, 1 to [`SMALL_MAX`].
+    /// The least that holds so many bytes, 1 to [`SMALL_MAX`]. Has no branch, since lengths follow each other at random.
     #[inline(always)]
     const fn holding(len_bytes: usize) -> Self {
-        if len_bytes <= LINEAR_MAX {
-            return Self(((len_bytes + STEP - 1) / STEP - 1) as u8);
-        }
         let last = len_bytes - 1;
-        let doubling = last.ilog2() as usize;
-        Self((LINEAR_MAX / STEP + (doubling - 7) * 4 + (last >> (doubling - 2)) % 4) as u8)
+        // The doubling from 64 to 127 has the step of all below, which the formula for it holds for, too.
+        let doubling = (last | 64).ilog2() - 6;
+        Self((4 * doubling as usize + (last >> (doubling + 4))) as u8)
     }
 
     /// Its place in arrays of one item a class.
