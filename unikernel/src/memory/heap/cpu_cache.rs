@@ -69,13 +69,15 @@ pub(super) struct AtHand<'a>(&'a CpuCache);
 
 impl CpuCache {
     pub(super) const fn new() -> Self {
-        const NONE: Lists = Lists {
-            first: UnsafeCell::new(ptr::null_mut()),
-            second: UnsafeCell::new(ptr::null_mut()),
-            first_len: AtomicU32::new(0),
-            second_len: AtomicU32::new(0),
-        };
-        Self { busy: AtomicBool::new(false), lists: [NONE; CLASSES] }
+        let lists = [const {
+            Lists {
+                first: UnsafeCell::new(ptr::null_mut()),
+                second: UnsafeCell::new(ptr::null_mut()),
+                first_len: AtomicU32::new(0),
+                second_len: AtomicU32::new(0),
+            }
+        }; CLASSES];
+        Self { busy: AtomicBool::new(false), lists }
     }
 
     /// Comes into the heap.

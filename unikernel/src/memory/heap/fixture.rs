@@ -35,6 +35,10 @@ impl Memory {
         Self { start, layout }
     }
 
+    pub(super) fn len_bytes(&self) -> usize {
+        self.layout.size()
+    }
+
     /// A source over the memory without so many bytes at its start.
     pub(super) fn source(&self, without: usize) -> OneRange {
         // SAFETY: the memory is the test's alone, and outlives what is made of it there.

@@ -21,16 +21,51 @@ fn each_kind_comes_and_goes() {
 
 #[test]
 fn nearly_all_of_it_is_used_and_given_back() {
-    const LEN: usize = 4 * MIB;
-    for size in [16, 1000, 20 * KIB, 32 * KIB, 100 * KIB, 300 * KIB] {
+    // The longer one has room for more arenas than are asked before another is opened.
+    for (len, size) in [
+        (MIB, 16),
+        (4 * MIB, 1000),
+        (4 * MIB, 20 * KIB),
+        (4 * MIB, 32 * KIB),
+        (32 * MIB, 50 * KIB),
+        (32 * MIB, 100 * KIB),
+        (4 * MIB, 300 * KIB),
+    ] {
         if cfg!(miri) && size < 20 * KIB {
             continue;
         }
-        with_heap(LEN, |heap| {
+        with_heap(len, |heap| {
             let blocks: Vec<_> = core::iter::from_fn(|| Block::new(heap, layout(size, 8), 3)).collect();
             let free = heap.statistics().free_bytes as usize;
-            assert!(blocks.len() * size > LEN * 3 / 4, "{} blocks of {size}, {free} free", blocks.len());
+            assert!(blocks.len() * size > len * 3 / 4, "{} blocks of {size}, {free} free", blocks.len());
         });
+    }
+}
+
+#[test]
+fn what_is_freed_in_a_full_arena_is_found_again() {
+    with_heap(16 * MIB, |heap| {
+        let block = || Block::new(heap, layout(100 * KIB, 8), 3).unwrap();
+        // Two arenas are full, and the first is known to be.
+        let mut blocks: Vec<_> = (0..20).map(|_| block()).collect();
+        let start = blocks.remove(0).start;
+        assert_eq!(block().start, start);
+        drop(blocks);
+    });
+}
+
+#[test]
+fn starting_touches_few_pages() {
+    let memory = Memory::new(if cfg!(miri) { MIB } else { 64 * MIB }, 4096);
+    let len = memory.len_bytes();
+    // SAFETY: the memory is the test's alone, and so long; all of it was written.
+    unsafe {
+        memory.start.write_bytes(0xa5, len);
+        let heap = TestHeap::new(OneRange::empty());
+        heap.init(memory.start, len);
+        let bytes = core::slice::from_raw_parts(memory.start, len);
+        let touched = bytes.chunks(4096).filter(|page| page.iter().any(|byte| *byte != 0xa5)).count();
+        assert!(touched <= 2, "{touched} pages");
     }
 }
 
