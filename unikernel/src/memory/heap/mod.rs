@@ -3,17 +3,19 @@
 //! # Which blocks go where
 //! | blocks | come from | found again by |
 //! |---|---|---|
-//! | small, up to 32 KiB | spans of 64 or 256 KiB, each of one length; a CPU keeps some free blocks at hand | masking the address |
+//! | small, up to 32 KiB | spans of 16, 64 or 256 KiB, each of blocks of one length; a CPU keeps some free ones at hand | masking the address |
 //! | middle, up to 128 KiB | arenas of 1 MiB, each a `linked_list_allocator` | masking the address |
 //! | large, or aligned further than their kind | a range of their own | the layout |
 //!
-//! A block's kind follows from its layout, which comes back with it: nothing is noted down for a block.
+//! A block's kind follows from its layout, which comes back with it: nothing is noted down for a block. Where memory is
+//! scarce, small and middle-sized blocks get ranges of their own, too: no long span or arena is opened that would take more
+//! than an eighth of what is free. Such a block is told by its address, as it starts a range, and others do not.
 //!
 //! # What is guaranteed
 //! Allocating and freeing a small block takes a few instructions on lists of the own CPU; once in so many blocks a batch is
 //! exchanged with the spans, under the lock. Free ranges are found by length and joined with their neighbours in a time
 //! that does not depend on how many blocks there are. All notes lie in the memory of the heap itself; starting touches two
-//! pages of it, and no more is touched than what blocks need. Spans and arenas that became empty go back, but for a few;
+//! pages of it, and later no more is touched than what blocks need. Spans and arenas that became empty go back, but for a few;
 //! before an allocation fails, those go back too, with the free blocks that the CPU has at hand.
 //!
 //! # Handlers

@@ -1,10 +1,10 @@
 //! A source of ranges over one range of addresses, all of it mapped.
 //!
-//! Free and used runs of granules lie side by side. Each granule has a note, in an array at the start of the range; only
-//! the notes of the first and the last granule of a run are valid, the others hold what they held before, but for short
-//! runs that are used. So a run is
-//! split and joined with its neighbours by writing a few notes, however long it is, and starting writes four of them.
-//! Free runs are found by their length, in [`Bins`].
+//! Free and used runs of granules lie side by side. Each granule has a note, in an array at the start of the range. Only
+//! the notes of the first and the last granule of a run are valid, the others hold what they held before; used runs up to
+//! [`MARKED_LEN_MAX`], of which all notes are, are the exception. So a run is split and joined with its neighbours by
+//! writing a few notes, however long it is, and starting writes four of them. Free runs are found by their length, in
+//! [`Bins`].
 
 use super::bins::{Bins, bin_of};
 use super::source::{End, GRANULE_LEN, MARKED_LEN_MAX, RangeSource};
