@@ -4,7 +4,7 @@
 //! the notes of the first and the last granule of a run are valid, the others hold what they held before; used runs up to
 //! [`MARKED_LEN_MAX`], of which all notes are, are the exception. So a run is split and joined with its neighbours by
 //! writing a few notes, however long it is, and starting writes four of them. Free runs are found by their length, in
-//! [`Bins`].
+//! `bins`.
 
 use super::bins::{Bins, bin_of};
 use super::source::{End, GRANULE_LEN, MARKED_LEN_MAX, RangeSource};

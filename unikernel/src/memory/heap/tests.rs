@@ -55,8 +55,9 @@ fn what_is_freed_in_a_full_arena_is_found_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "much memory is looked at")]
 fn starting_touches_few_pages() {
-    let memory = Memory::new(if cfg!(miri) { MIB } else { 64 * MIB }, 4096);
+    let memory = Memory::new(64 * MIB, 4096);
     let len = memory.len_bytes();
     // SAFETY: the memory is the test's alone, and so long; all of it was written.
     unsafe {
