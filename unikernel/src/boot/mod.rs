@@ -22,7 +22,7 @@ use crate::memory::image;
 use crate::memory::live::{self, BringUpError, Live, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, MapEntry, Ram};
 use acpi::{FirmwareMemory, Platform};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
 use spin::Once;
@@ -92,8 +92,9 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     }
 
     let heap = live::map_heap(machine)?;
-    // SAFETY: the range was mapped for the heap alone, and this function runs once.
-    unsafe { HEAP.init(heap) };
+    let start = ptr::with_exposed_provenance_mut(heap.start.as_u64() as usize);
+    // SAFETY: the range was mapped for the heap alone, and this function runs once, before anything allocates.
+    unsafe { HEAP.init(start, heap.len_bytes as usize) };
     // Under the VMM that gives host information nothing is at the pins of such controllers, and each access to a port is dear.
     let local_apic = platform.map(|platform| platform.local_apic_address);
     interrupts::start(info.host_information.is_none(), local_apic);

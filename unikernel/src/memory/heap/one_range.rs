@@ -1,0 +1,297 @@
+//! A source of ranges over one range of addresses, all of it mapped.
+//!
+//! Free and used runs of granules lie side by side. Each granule has a note, in an array at the start of the range. Only
+//! the notes of the first and the last granule of a run are valid, the others hold what they held before; used runs up to
+//! [`MARKED_LEN_MAX`], of which all notes are, are the exception. So a run is split and joined with its neighbours by
+//! writing a few notes, however long it is, and starting writes four of them. Free runs are found by their length, in
+//! `bins`.
+
+use super::bins::{Bins, bin_of};
+use super::source::{End, GRANULE_LEN, MARKED_LEN_MAX, RangeSource};
+use core::alloc::Layout;
+use core::ops::Range;
+use core::ptr::{self, NonNull};
+
+/// Runs of a bin that are looked at before longer ones are.
+const WALK: usize = 16;
+
+/// Set in the tags of free runs, beside the length.
+const FREE: u32 = 1 << 31;
+
+/// The note on a granule. Granules count from 1, so that 0 is none; the notes 0 and last + 1 are of used runs that are
+/// joined with nothing.
+#[derive(Clone, Copy)]
+struct Note {
+    /// The length of the run that starts or ends here, and whether it is [`FREE`].
+    tag: u32,
+    /// Where the next run of the same bin starts, if a free run starts here.
+    next: u32,
+    /// Where the previous one starts.
+    previous: u32,
+}
+
+/// A source over one range.
+pub struct OneRange {
+    notes: *mut Note,
+    /// Where granule 1 starts.
+    base: *mut u8,
+    granules: u32,
+    free: u32,
+    bins: Bins,
+    len_bytes: u64,
+}
+
+// SAFETY: the pointers are to memory that belongs to the source alone, wherever it goes.
+unsafe impl Send for OneRange {}
+
+impl OneRange {
+    /// A source without memory.
+    #[must_use]
+    pub const fn empty() -> Self {
+        let (notes, base) = (ptr::null_mut(), ptr::null_mut());
+        Self { notes, base, granules: 0, free: 0, bins: Bins::new(), len_bytes: 0 }
+    }
+
+    /// A source of the range. One that is too short for a granule and its notes gives nothing.
+    ///
+    /// # Safety
+    /// The range can be read and written through the pointer, and is used by nobody else from now on.
+    pub unsafe fn new(start: *mut u8, len_bytes: usize) -> Self {
+        let mut source = Self { len_bytes: len_bytes as u64, ..Self::empty() };
+        let first_note = start.align_offset(align_of::<Note>());
+        // One more note on either side of the granules'.
+        let base_for = |granules: usize| {
+            let after_notes = first_note + (granules + 2) * size_of::<Note>();
+            after_notes + start.wrapping_add(after_notes).align_offset(GRANULE_LEN)
+        };
+        let most = (len_bytes / GRANULE_LEN).min(FREE as usize - 2);
+        // What the notes and the edges take is a small share: a few steps down from where there would be none.
+        let share = most / (GRANULE_LEN / size_of::<Note>()) + 3;
+        let fits = |granules: &usize| base_for(*granules) + granules * GRANULE_LEN <= len_bytes;
+        let Some(granules) = (most.saturating_sub(share)..=most).rev().filter(|n| *n > 0).find(fits) else {
+            return source;
+        };
+        // SAFETY: that many bytes fit into the range, by `fits`.
+        unsafe {
+            source.notes = start.add(first_note).cast();
+            source.base = start.add(base_for(granules));
+        }
+        source.granules = granules as u32;
+        source.write_used(0, 1);
+        source.write_used(source.granules + 1, 1);
+        source.insert(1, source.granules);
+        source
+    }
+
+    fn note(&self, granule: u32) -> Note {
+        debug_assert!(granule <= self.granules + 1);
+        // SAFETY: the notes lie in the range, which has one for this granule; they are only reached through `self`.
+        unsafe { self.notes.add(granule as usize).read() }
+    }
+
+    fn write(&mut self, granule: u32, note: Note) {
+        debug_assert!(granule <= self.granules + 1);
+        // SAFETY: as above.
+        unsafe { self.notes.add(granule as usize).write(note) }
+    }
+
+    fn write_used(&mut self, start: u32, len: u32) {
+        let note = Note { tag: len, next: 0, previous: 0 };
+        if len <= granules_in(MARKED_LEN_MAX) {
+            // 0 says for these that the run does not start here.
+            (start + 1..start + len).for_each(|granule| self.write(granule, Note { tag: 0, ..note }));
+        }
+        self.write(start, note);
+        if len > granules_in(MARKED_LEN_MAX) {
+            self.write(start + len - 1, note);
+        }
+    }
+
+    /// Writes a free run down, and enters it into its bin.
+    fn insert(&mut self, start: u32, len: u32) {
+        self.free += len;
+        let bin = bin_of(len);
+        let next = self.bins.first(bin);
+        let tag = FREE | len;
+        self.write(start + len - 1, Note { tag, next: 0, previous: 0 });
+        self.write(start, Note { tag, next, previous: 0 });
+        if next != 0 {
+            let note = self.note(next);
+            self.write(next, Note { previous: start, ..note });
+        }
+        self.bins.set_first(bin, start);
+    }
+
+    /// Takes a free run out of its bin.
+    fn remove(&mut self, start: u32) {
+        let Note { tag, next, previous } = self.note(start);
+        self.free -= tag & !FREE;
+        if previous == 0 {
+            self.bins.set_first(bin_of(tag & !FREE), next);
+        } else {
+            let note = self.note(previous);
+            self.write(previous, Note { next, ..note });
+        }
+        if next != 0 {
+            let note = self.note(next);
+            self.write(next, Note { previous, ..note });
+        }
+    }
+
+    /// Where so many granules of this alignment, in granules, start in a free run.
+    fn place(&self, run: Range<u32>, len: u32, align: u64, end: End) -> Option<u32> {
+        let number = |granule| self.start_of(granule).addr() as u64 / GRANULE_LEN as u64;
+        let last = run.end.checked_sub(len).filter(|last| *last >= run.start)?;
+        let (first, last_number) = (number(run.start), number(last));
+        let at = match end {
+            End::Low => first.checked_next_multiple_of(align)?,
+            End::High => last_number - last_number % align,
+        };
+        (first..=last_number).contains(&at).then(|| run.start + (at - first) as u32)
+    }
+
+    /// A free run that holds as many granules of this alignment, and the first of them. Of the shortest runs that do, if
+    /// no more than [`WALK`] of the bin have to be looked at for it.
+    fn find(&self, len: u32, align: u64, end_of_run: End) -> Option<(u32, u32)> {
+        let mut cut = false;
+        let walks = [WALK, usize::MAX];
+        for walk in walks {
+            for bin in self.bins.filled_from(bin_of(len)) {
+                let mut run = self.bins.first(bin);
+                let mut left = walk;
+                while run != 0 && left > 0 {
+                    let note = self.note(run);
+                    let end = run + (note.tag & !FREE);
+                    if let Some(at) = self.place(run..end, len, align, end_of_run) {
+                        return Some((run, at));
+                    }
+                    run = note.next;
+                    left -= 1;
+                }
+                cut |= run != 0;
+            }
+            if !cut {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn start_of(&self, granule: u32) -> *mut u8 {
+        self.base.wrapping_add((granule as usize - 1) * GRANULE_LEN)
+    }
+
+    fn granule_at(&self, address: usize) -> u32 {
+        ((address - self.base.addr()) / GRANULE_LEN) as u32 + 1
+    }
+
+    /// Whether nothing is given out, and all that is free is one run.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.granules == 0
+            || (self.note(1).tag == FREE | self.granules && self.free_granules() == self.granules)
+    }
+
+    /// The granules of all runs in bins.
+    #[cfg(test)]
+    pub(super) fn free_granules(&self) -> u32 {
+        let runs = |bin| {
+            let first = Some(self.bins.first(bin)).filter(|run| *run != 0);
+            core::iter::successors(first, |run| Some(self.note(*run).next).filter(|run| *run != 0))
+        };
+        self.bins.filled_from(0).flat_map(runs).map(|run| self.note(run).tag & !FREE).sum()
+    }
+}
+
+fn granules_in(len_bytes: usize) -> u32 {
+    debug_assert!(len_bytes.is_multiple_of(GRANULE_LEN));
+    (len_bytes / GRANULE_LEN) as u32
+}
+
+// SAFETY: 1, runs that are not in a bin overlap no other, all lie between the notes and the end of the range, and the
+// range is the source's by the promise of `new`. 2, the base is a pointer to the whole range.
+unsafe impl RangeSource for OneRange {
+    fn take(&mut self, layout: Layout, end_of_run: End) -> Option<NonNull<u8>> {
+        debug_assert!(layout.size() > 0 && layout.size().is_multiple_of(GRANULE_LEN));
+        debug_assert!(layout.align() >= GRANULE_LEN);
+        let len = u32::try_from(layout.size() / GRANULE_LEN).ok()?;
+        if len > self.granules {
+            return None;
+        }
+        let (run, at) = self.find(len, (layout.align() / GRANULE_LEN) as u64, end_of_run)?;
+        let end = run + (self.note(run).tag & !FREE);
+        self.remove(run);
+        if at > run {
+            self.insert(run, at - run);
+        }
+        if end > at + len {
+            self.insert(at + len, end - at - len);
+        }
+        self.write_used(at, len);
+        NonNull::new(self.start_of(at))
+    }
+
+    unsafe fn give_back(&mut self, start: NonNull<u8>, len_bytes: usize) {
+        let (mut start, mut len) = (self.granule_at(start.addr().get()), granules_in(len_bytes));
+        debug_assert_eq!(self.note(start).tag, len, "the range is given back as it was taken");
+        let left = self.note(start - 1).tag;
+        if left & FREE != 0 {
+            start -= left & !FREE;
+            len += left & !FREE;
+            self.remove(start);
+        }
+        let right = self.note(start + len).tag;
+        if right & FREE != 0 {
+            self.remove(start + len);
+            len += right & !FREE;
+        }
+        self.insert(start, len);
+    }
+
+    unsafe fn grow(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize) -> bool {
+        let (start, len) = (self.granule_at(start.addr().get()), granules_in(len_bytes));
+        debug_assert_eq!(self.note(start).tag, len, "the range grows as it was taken");
+        let right = self.note(start + len).tag;
+        let Ok(new_len) = u32::try_from(new_len_bytes / GRANULE_LEN) else { return false };
+        let more = new_len - len;
+        if right & FREE == 0 || right & !FREE < more {
+            return false;
+        }
+        self.remove(start + len);
+        if right & !FREE > more {
+            self.insert(start + new_len, (right & !FREE) - more);
+        }
+        self.write_used(start, new_len);
+        true
+    }
+
+    unsafe fn shrink(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize) {
+        let (first, len, new_len) =
+            (self.granule_at(start.addr().get()), granules_in(len_bytes), granules_in(new_len_bytes));
+        debug_assert_eq!(self.note(first).tag, len, "the range shrinks as it was taken");
+        self.write_used(first, new_len);
+        self.write_used(first + new_len, len - new_len);
+        // SAFETY: the end is a used run of its own by the notes above, and not used any more by the caller's promise.
+        unsafe { self.give_back(start.add(new_len_bytes), len_bytes - new_len_bytes) };
+    }
+
+    fn starts_at(&self, address: usize) -> bool {
+        address.is_multiple_of(GRANULE_LEN) && self.note(self.granule_at(address)).tag != 0
+    }
+
+    fn at(&self, address: usize) -> *mut u8 {
+        self.base.with_addr(address)
+    }
+
+    fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    fn free_bytes(&self) -> u64 {
+        u64::from(self.free) * GRANULE_LEN as u64
+    }
+
+    fn overhead_bytes(&self) -> u64 {
+        self.len_bytes - u64::from(self.granules) * GRANULE_LEN as u64
+    }
+}
