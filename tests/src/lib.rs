@@ -9,13 +9,16 @@
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
 //! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
+//! | [`contest`], [`random`] | benchmarks of several contestants by turns, and what they draw from |
 //! | [`empty_guest`] | the least guest there can be, for scale |
 
 pub mod artifact;
 pub mod boot;
+pub mod contest;
 pub mod elf;
 pub mod empty_guest;
 pub mod lane;
 pub mod process;
+pub mod random;
 pub mod start_stub;
 pub mod verdict;

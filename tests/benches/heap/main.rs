@@ -5,19 +5,13 @@
 //! before; the allocators of the process go on with what they have. What is timed has no random numbers in it, and one
 //! write to each block, as nobody allocates what is not used.
 
-#[path = "../memory/contest.rs"]
-#[allow(dead_code, reason = "the contests of the memory core need more of it")]
-mod contest;
 mod contestants;
-#[path = "../memory/random.rs"]
-#[allow(dead_code, reason = "as above")]
-mod random;
 mod work;
 
-use contest::{Contest, Reach, Role, Work};
 use contestants::{Arena, Contestant, LinkedList, Mimalloc, Ours, Process, Talc};
 use std::error::Error;
 use std::process::ExitCode;
+use system_tests::contest::{self, Contest, Reach, Role, Work};
 use work::Traces;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

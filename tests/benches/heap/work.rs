@@ -1,10 +1,10 @@
 //! What contestants do.
 
 use crate::Result;
-use crate::contest::nanoseconds;
-use crate::random::Random;
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
+use system_tests::contest::nanoseconds;
+use system_tests::random::Random;
 
 /// Replacements that are timed, after as many that are not.
 const REPLACEMENTS: usize = 100_000;

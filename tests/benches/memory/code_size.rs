@@ -1,4 +1,5 @@
-//! How much code the core is, in a guest that does every operation with every kind and size.
+//! How much code the core is, in a guest that does every operation with every kind and size, on two machines: its own, which
+//! it lives in, and a simulated one.
 
 use crate::Result;
 use object::{Object, ObjectSymbol, SymbolKind};
@@ -34,7 +35,9 @@ pub(crate) fn print() -> Result<()> {
             Some((symbol.address(), (symbol.size(), name)))
         })
         .collect();
-    println!("\ncode of the core in the guest kernel-tests, three kinds and three sizes, in bytes");
+    println!(
+        "\ncode of the core in the guest kernel-tests, three kinds and three sizes, for two machines, in bytes"
+    );
     let mut whole = 0;
     for (part, module) in PARTS {
         let of_part = functions.values().filter(|(_, name)| name.contains(module) && !name.contains("::fmt"));

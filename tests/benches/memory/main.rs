@@ -4,16 +4,15 @@
 
 mod arena;
 mod code_size;
-mod contest;
 mod frame;
 mod free_list;
-mod random;
 mod simulation;
 mod table;
 
 use arena::Arena;
 use std::error::Error;
 use std::process::ExitCode;
+use system_tests::contest;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

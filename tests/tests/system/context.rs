@@ -2,12 +2,14 @@
 
 use libtest_mimic::{Failed, Trial};
 use std::error::Error;
+use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use system_tests::artifact::Artifacts;
 use system_tests::boot::Boot;
 use system_tests::lane::{Lane, Lanes};
-use system_tests::verdict::Failure;
+use system_tests::start_stub;
+use system_tests::verdict::{Failure, Verdict};
 
 /// What a test comes to.
 pub(crate) type Outcome = Result<(), Failure>;
@@ -46,6 +48,17 @@ impl Context {
     /// A boot on a lane.
     pub(crate) fn boot(&self, lane: Lane, image: &Path) -> Boot {
         Boot::new(&self.artifacts, lane, image)
+    }
+
+    /// Boots `hello` with code before its start (see [`start_stub`]), to its end.
+    pub(crate) fn boot_spoilt(&self, lane: Lane, code: &[u8]) -> Result<Verdict, Failure> {
+        let image = fs::read(&self.artifacts.hello).map_err(Failure::start)?;
+        let image = start_stub::prepend(&image, code);
+        let image = image.ok_or_else(|| Failure::new("hello has no room behind its last segment"))?;
+        let folder = tempfile::tempdir().map_err(Failure::start)?;
+        let path = folder.path().join("hello");
+        fs::write(&path, image).map_err(Failure::start)?;
+        self.boot(lane, &path).end()
     }
 
     /// Held while a guest fills GiBs of the host's memory, of which there is enough for one at a time.

@@ -4,7 +4,6 @@ use crate::context::{Context, OnLane, Outcome};
 use libtest_mimic::Trial;
 use std::fs;
 use system_tests::lane::Lane;
-use system_tests::start_stub;
 use system_tests::verdict::{Failure, Verdict};
 
 /// RAM as `--memory` takes it, and in KiB.
@@ -128,13 +127,7 @@ fn odd_path(context: &Context, lane: Lane) -> Outcome {
 /// PVH says nothing of the direction flag at the entry.
 fn starts_with_the_direction_flag_set(context: &Context, lane: Lane) -> Outcome {
     const SET_FLAG: u8 = 0xfd;
-    let image = fs::read(&context.artifacts.hello).map_err(Failure::start)?;
-    let image = start_stub::prepend(&image, &[SET_FLAG]);
-    let image = image.ok_or_else(|| Failure::new("hello has no room behind its last segment"))?;
-    let folder = tempfile::tempdir().map_err(Failure::start)?;
-    let path = folder.path().join("hello");
-    fs::write(&path, image).map_err(Failure::start)?;
-    greets(&context.boot(lane, &path).end()?)?;
+    greets(&context.boot_spoilt(lane, &[SET_FLAG])?)?;
     Ok(())
 }
 

@@ -29,6 +29,7 @@ core::arch::global_asm!(
     ".size unmask_and_halt, . - unmask_and_halt",
 );
 
+// SAFETY: the labels above; the first takes and gives nothing, of the second only the address is taken.
 #[cfg(target_os = "none")]
 unsafe extern "C" {
     #[link_name = "unmask_and_halt"]
@@ -56,6 +57,9 @@ pub(super) fn behind_halt(frame: &mut ExceptionFrame) {
 }
 
 /// On the host nothing halts: the tests there have no interrupts.
+///
+/// # Safety
+/// None is needed; the signature is that of the guest's.
 #[cfg(not(target_os = "none"))]
 pub(super) unsafe fn unmask_and_halt() {}
 

@@ -8,11 +8,11 @@ mod work;
 
 use crate::Result;
 use crate::arena::Arena;
-use crate::contest::Role;
 use crate::free_list::FreeList;
 use buddy::Buddy;
 use ours::OnCpu;
 use stack::{ListedRuns, Stack};
+use system_tests::contest::Role;
 use work::Contests;
 
 /// What is taken and given back in one piece.

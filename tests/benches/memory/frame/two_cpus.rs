@@ -5,7 +5,6 @@ use super::work::{PAIRS, take_and_give};
 use super::{Blocks, Small};
 use crate::Result;
 use crate::arena::{Arena, FRAMES, PAGE};
-use crate::contest::{Contest, Reach, Role, Work, nanoseconds};
 use crate::free_list::FreeList;
 use buddy_system_allocator::LockedFrameAllocator;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -14,6 +13,7 @@ use spin::Mutex;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use system_tests::contest::{Contest, Reach, Role, Work, nanoseconds};
 
 /// How many there are.
 const CPUS: usize = 2;

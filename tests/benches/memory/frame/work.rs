@@ -3,9 +3,9 @@
 use super::{BlockSize, Blocks, Large, Run, Small, Source};
 use crate::Result;
 use crate::arena::Arena;
-use crate::contest::{Contest, Reach, Role, Work, nanoseconds};
-use crate::random::Random;
 use std::hint::black_box;
+use system_tests::contest::{Contest, Reach, Role, Work, nanoseconds};
+use system_tests::random::Random;
 
 /// Pairs of a turn.
 pub(super) const PAIRS: u64 = 200_000;

@@ -13,12 +13,12 @@ mod x86_64;
 
 use crate::Result;
 use crate::arena::Arena;
-use crate::contest::Role;
 use crate::free_list::FreeList;
 use crate::simulation::OurFrames;
 use ours::{Ours, OursBySingles};
 use std::cell::RefCell;
 use std::thread::LocalKey;
+use system_tests::contest::Role;
 use work::Contests;
 
 /// Pages of the region: 1 GiB of 4 KiB pages.

@@ -7,9 +7,9 @@ use super::x86_64::Offset;
 use super::{Done, ENTRIES, PageTable, REGION_PAGES, Refused};
 use crate::Result;
 use crate::arena::{Arena, FRAMES, PAGE, RAM};
-use crate::contest::{Contest, Reach, Role, Work, nanoseconds};
 use crate::free_list::FreeList;
 use std::hint::black_box;
+use system_tests::contest::{Contest, Reach, Role, Work, nanoseconds};
 
 /// A table that owns the frames it maps.
 pub(crate) trait Tracked: Sized {

@@ -3,10 +3,10 @@
 use super::{Done, ENTRIES, PageTable, REGION_PAGES, Refused};
 use crate::Result;
 use crate::arena::{Arena, PAGE};
-use crate::contest::{Contest, Reach, Role, Work, nanoseconds};
-use crate::random::Random;
 use std::hint::black_box;
 use std::rc::Rc;
+use system_tests::contest::{Contest, Reach, Role, Work, nanoseconds};
+use system_tests::random::Random;
 
 /// Physical address of what is mapped: beyond any RAM, and 1 GiB aligned.
 pub(super) const PHYS: u64 = 256 << 30;

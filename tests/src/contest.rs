@@ -1,16 +1,18 @@
 //! A contest: all contestants do the same works by turns, pass after pass, so that whatever else the machine does meets
 //! all alike. Each turn starts from a fresh contestant over the same memory.
 
-use crate::Result;
+use std::error::Error;
 use std::fmt;
 use std::time::Instant;
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
 /// Passes that count, after one that does not.
-pub(crate) const PASSES: usize = 9;
+pub const PASSES: usize = 9;
 
 /// What a contestant is to the comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// The core of this repository: what ratios refer to.
     Ours,
     /// A crate, or a common way, that does the same.
@@ -21,7 +23,7 @@ pub(crate) enum Role {
 
 /// What ours is to reach.
 #[derive(Clone, Copy)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// Fewer nanoseconds than this.
     Under(f64),
     /// No more than the fastest peer of the same run.
@@ -31,15 +33,15 @@ pub(crate) enum Reach {
 }
 
 /// One figure of a contest.
-pub(crate) struct Work {
+pub struct Work {
     /// What is done, and what a nanosecond is counted by.
-    pub(crate) title: &'static str,
+    pub title: &'static str,
     /// What ours is to reach.
-    pub(crate) reach: Reach,
+    pub reach: Reach,
 }
 
 /// Contestants at `WORKS` works that are timed in one turn.
-pub(crate) struct Contest<'a, const WORKS: usize> {
+pub struct Contest<'a, const WORKS: usize> {
     works: [Work; WORKS],
     entries: Vec<Entry<'a, WORKS>>,
 }
@@ -53,12 +55,12 @@ struct Entry<'a, const WORKS: usize> {
 
 impl<'a, const WORKS: usize> Contest<'a, WORKS> {
     /// A contest without contestants.
-    pub(crate) fn new(works: [Work; WORKS]) -> Self {
+    pub fn new(works: [Work; WORKS]) -> Self {
         Self { works, entries: Vec::new() }
     }
 
     /// Enters a contestant. Its turn does all works once, and returns the nanoseconds of each.
-    pub(crate) fn enter(
+    pub fn enter(
         &mut self,
         role: Role,
         name: impl Into<String>,
@@ -72,7 +74,7 @@ impl<'a, const WORKS: usize> Contest<'a, WORKS> {
     /// # Errors
     ///
     /// When a contestant could not do its work, or did it wrongly.
-    pub(crate) fn hold(mut self) -> Result<()> {
+    pub fn hold(mut self) -> Result<()> {
         let count = self.entries.len();
         for pass in 0..=PASSES {
             for turn in 0..count {
@@ -162,7 +164,7 @@ fn print(work: &Work, rows: &[(Role, &str, Figures)]) {
 /// # Errors
 ///
 /// Those of the work.
-pub(crate) fn nanoseconds<T, E>(work: impl FnOnce() -> std::result::Result<T, E>) -> Result<f64>
+pub fn nanoseconds<T, E>(work: impl FnOnce() -> std::result::Result<T, E>) -> Result<f64>
 where
     E: Into<Box<dyn std::error::Error>>,
 {
