@@ -14,7 +14,7 @@ pub struct OutOfFrames {
     pub size: &'static str,
     /// How many frames of that size.
     pub count: u64,
-    /// How many 4 KiB frames were free in all.
+    /// How many 4 KiB frames were free in all; or were left in the batch that they were to come from.
     pub free_frames: u64,
 }
 

@@ -10,13 +10,15 @@ pub(crate) struct Collector<O: Ownership, S: LeafSize, M: Machine> {
     machine: M,
     start: PhysAddr,
     count: u64,
+    /// 4 KiB frames that went back, counted by the run.
+    freed_frames: u64,
     kind: core::marker::PhantomData<(O, S)>,
 }
 
 impl<O: Ownership, S: LeafSize, M: Machine> Collector<O, S, M> {
     #[inline]
     pub(crate) fn new(machine: M) -> Self {
-        Self { machine, start: PhysAddr::new(0), count: 0, kind: core::marker::PhantomData }
+        Self { machine, start: PhysAddr::new(0), count: 0, freed_frames: 0, kind: core::marker::PhantomData }
     }
 
     /// Frees the leaf at `phys`, at the latest when the collector is dropped.
@@ -39,8 +41,15 @@ impl<O: Ownership, S: LeafSize, M: Machine> Collector<O, S, M> {
         if self.count > 0 {
             // SAFETY: each leaf of it was put in by the promise that `put` asks for, and is taken back here only.
             drop(unsafe { O::Run::<S, M>::from_phys(self.machine, self.start, self.count) });
+            self.freed_frames += self.count * S::FRAMES;
             self.count = 0;
         }
+    }
+
+    /// Frees what is left, and says how many 4 KiB frames the leaves owned in all.
+    pub(crate) fn finish(mut self) -> u64 {
+        self.free();
+        self.freed_frames
     }
 }
 

@@ -86,7 +86,7 @@ impl<O: Ownership, M: Machine> Cursor<O, M> {
         if let Err(error) = self.settled(VirtRange::new(at, backing.count().saturating_mul(S::LEN_BYTES))) {
             return Err(Rejected::new(error, backing));
         }
-        map::map::<O, S, M, B>(&self.machine, self.range.span(), at, backing, attributes)
+        map::map::<O, S, M, B>(&self.machine, self.range.span(), at, backing, attributes, None)
     }
 
     /// Maps one 4 KiB page: like [`Cursor::map`], by a shorter way.
@@ -195,6 +195,17 @@ impl<O: Ownership, M: Machine> Cursor<O, M> {
         let span = self.part(range, PAGE_LEN)?;
         self.near = Near::NONE;
         unmap::unmap::<O, M>(&self.machine, self.range.span(), span, Tables::Take, &mut self.pending)
+    }
+
+    /// Takes everything in `range` out, whole tables of the last level by one store each, with what they hold. Tables of the
+    /// levels above stay, for mappings to come.
+    ///
+    /// # Errors
+    /// [`Error::CutsLeaf`], or what is wrong with the range.
+    #[inline(never)]
+    pub fn detach_leaf_tables(&mut self, range: VirtRange) -> Result<(), Error> {
+        let span = self.part(range, PAGE_LEN)?;
+        unmap::unmap::<O, M>(&self.machine, self.range.span(), span, Tables::TakeLast, &mut self.pending)
     }
 
     /// Takes the tables out that hold nothing, and translate no address outside of the range.

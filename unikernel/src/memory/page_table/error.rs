@@ -166,11 +166,11 @@ pub enum Error {
         /// What both ends must be multiples of, in bytes.
         align_bytes: u64,
     },
-    /// No frame is left for a table.
+    /// No frame is left for a table: none is free, or the caller brought too few.
     OutOfFrames {
         /// What was asked for.
         range: VirtRange,
-        /// What the frame allocator says.
+        /// How many were needed, and how many there were.
         cause: OutOfFrames,
     },
 }

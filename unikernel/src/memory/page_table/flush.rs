@@ -5,7 +5,7 @@
 
 use super::level::LeafSize;
 use super::pending::Pending;
-use super::release;
+use super::release::{self, Released};
 use super::span::{Span, VirtRange, canonical};
 use super::va_range::VaRange;
 use super::{Machine, Ownership, Tracked};
@@ -181,20 +181,26 @@ impl<A, B> Flushed<(A, B)> {
 impl<O: Ownership, M: Machine> Flushed<Detached<O, M>> {
     /// Frees what was taken out, by the types of what it was: heap leaves with their frames, tables of any kind, and nothing
     /// of what the leaves of the other kinds show. Gives the range back, to be used again.
-    #[inline(never)]
     pub fn release(self) -> VaRange<O, M> {
+        self.release_counted().0
+    }
+
+    /// As [`Flushed::release`], and says how much was freed.
+    #[inline(never)]
+    pub fn release_counted(self) -> (VaRange<O, M>, Released) {
+        let mut freed = Released::default();
         let Detached { machine, owned, pending, .. } = self.0;
         if pending.flush_range().is_some() {
             if let Some(span) = pending.detached_entries() {
                 // SAFETY: no CPU can reach what is detached in this range, for it was flushed, and the range is owned.
-                unsafe { release::release::<O, M>(&machine, span, owned) };
+                unsafe { release::release::<O, M>(&machine, span, owned, &mut freed) };
             }
             // SAFETY: flushed.
-            unsafe { pending.free_replaced(&machine) };
+            freed.tables += unsafe { pending.free_replaced(&machine) };
             machine.space().count_released();
         }
         // SAFETY: 1 and 2, it is the range that was consumed when this was taken out.
-        unsafe { VaRange::new(machine, owned) }
+        (unsafe { VaRange::new(machine, owned) }, freed)
     }
 }
 

@@ -61,7 +61,7 @@ fn link_new<M: Machine>(
     cell: &M::Cell,
     note: FrameState,
     is_owned: bool,
-    reserve: &mut NodeReserve<M>,
+    reserve: &mut NodeReserve<'_, M>,
 ) -> (PhysAddr, bool) {
     let user = if machine.paging().user { PTFlags::US.bits() } else { 0 };
     let table = make_table(reserve.take(), note, 0..0);
@@ -90,7 +90,7 @@ pub(crate) fn reach<M: Machine>(
     target: u8,
     kind: Kind,
     owned: Span,
-    reserve: &mut NodeReserve<M>,
+    reserve: &mut NodeReserve<'_, M>,
 ) -> PhysAddr {
     let mut table = machine.space().root();
     for level in (target + 1..=L4::NUMBER).rev() {

@@ -12,8 +12,12 @@ use super::reserve::NodeReserve;
 use super::span::{Span, VirtRange, canonical};
 use super::view::{Obstacle, View};
 use crate::memory::address::VirtAddr;
-use crate::memory::page_size::{PageSize, Size1GiB};
+use crate::memory::frame::FrameBatch;
+use crate::memory::page_size::{PageSize, Size1GiB, Size4KiB};
 use core::ops::Range;
+
+/// Frames that the caller of an operation brings for its tables. None: they come from the allocator.
+pub(crate) type Brought<'b, M> = Option<&'b mut FrameBatch<Size4KiB, M>>;
 
 /// Maps all of `backing` from `at` on, by leaves of size `S`, where the caller owns `owned`.
 #[inline]
@@ -23,6 +27,7 @@ pub(crate) fn map<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     at: VirtAddr,
     backing: B,
     attributes: O::Attributes,
+    tables: Brought<'_, M>,
 ) -> Result<(), Rejected<B>> {
     let range = VirtRange::new(at, backing.count().saturating_mul(S::LEN_BYTES));
     let span = match check::<S, M>(machine, owned, range) {
@@ -33,9 +38,9 @@ pub(crate) fn map<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
         return Err(Rejected::new(Error::ForeignBacking { range }, backing));
     }
     if backing.count() == 1 {
-        return map_one::<O, S, M, B>(machine, owned, span, backing, attributes);
+        return map_one::<O, S, M, B>(machine, owned, span, backing, attributes, tables);
     }
-    map_range::<O, S, M, B>(machine, owned, span, backing, attributes)
+    map_range::<O, S, M, B>(machine, owned, span, backing, attributes, tables)
 }
 
 fn check<S: LeafSize, M: Machine>(machine: &M, owned: Span, range: VirtRange) -> Result<Span, Error> {
@@ -59,7 +64,7 @@ pub(crate) fn takes_leaves_of<M: Machine>(
     Ok(())
 }
 
-/// One leaf: one walk, if its table exists.
+/// One leaf: one walk, if the table that leads to its own exists.
 #[inline]
 fn map_one<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     machine: &M,
@@ -67,12 +72,43 @@ fn map_one<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     page: Span,
     backing: B,
     attributes: O::Attributes,
+    tables: Brought<'_, M>,
 ) -> Result<(), Rejected<B>> {
     // SAFETY: the page lies in the caller's range of kind `O`.
-    let Some(node) = (unsafe { S::Level::find::<O, M>(machine, page.start) }) else {
-        return map_range::<O, S, M, B>(machine, owned, page, backing, attributes);
+    let parent = unsafe { <S::Level as LeafLevel>::Parent::find::<O, M>(machine, page.start) };
+    let Some(parent) = parent else {
+        return map_range::<O, S, M, B>(machine, owned, page, backing, attributes, tables);
     };
-    map_in_table(node, owned, page, backing, attributes)
+    match parent.child_at(page.start) {
+        Some(node) => map_in_table(node, owned, page, backing, attributes),
+        None => map_in_new_table::<O, S, M, B>(parent, owned, page, backing, attributes, tables),
+    }
+}
+
+/// One leaf, whose table is missing below one that exists.
+#[inline(never)]
+fn map_in_new_table<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
+    parent: NodeRef<'_, O, <S::Level as LeafLevel>::Parent, M>,
+    owned: Span,
+    page: Span,
+    backing: B,
+    attributes: O::Attributes,
+    tables: Brought<'_, M>,
+) -> Result<(), Rejected<B>> {
+    let machine = parent.machine();
+    let entry = parent.entry(NodeRef::<O, <S::Level as LeafLevel>::Parent, M>::index(page.start));
+    if !owned.contains(NodeRef::<O, S::Level, M>::extent(page.start)) || !entry.is_absent() {
+        return map_range::<O, S, M, B>(machine, owned, page, backing, attributes, tables);
+    }
+    let frame = match NodeReserve::new(*machine, page.range(), 1, tables) {
+        Ok(mut reserve) => reserve.take(),
+        Err(error) => return Err(Rejected::new(error, backing)),
+    };
+    let index = NodeRef::<O, S::Level, M>::index(page.start);
+    let node = Node::<O, S::Level, M>::with_room(frame, index..index + 1);
+    node.as_ref().put(index, backing.take(1).0, attributes.to_bits());
+    parent.link(page.start, owned, node);
+    Ok(())
 }
 
 /// One leaf, into a table that exists.
@@ -109,8 +145,9 @@ fn map_range<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     span: Span,
     backing: B,
     attributes: O::Attributes,
+    tables: Brought<'_, M>,
 ) -> Result<(), Rejected<B>> {
-    let mut reserve = match survey(machine, span, S::Level::NUMBER) {
+    let mut reserve = match survey(machine, span, S::Level::NUMBER, tables) {
         Ok(reserve) => reserve,
         Err(error) => return Err(Rejected::new(error, backing)),
     };
@@ -125,13 +162,19 @@ fn map_range<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     Ok(())
 }
 
-/// Sees to it that nothing is in the way of leaves of this level in `span`, and takes frames for the tables that are missing.
+/// Sees to it that nothing is in the way of leaves of this level in `span`, and that there are frames for the tables that are
+/// missing.
 #[inline(never)]
-fn survey<M: Machine>(machine: &M, span: Span, level: u8) -> Result<NodeReserve<M>, Error> {
+fn survey<'b, M: Machine>(
+    machine: &M,
+    span: Span,
+    level: u8,
+    tables: Brought<'b, M>,
+) -> Result<NodeReserve<'b, M>, Error> {
     let range = span.range();
     let missing =
         View::root(machine).missing_tables(span, level).map_err(|obstacle| obstacle.error(range))?;
-    NodeReserve::new(*machine, missing).map_err(|cause| Error::OutOfFrames { range, cause })
+    NodeReserve::new(*machine, range, missing, tables)
 }
 
 impl Obstacle {
@@ -151,7 +194,7 @@ fn fill_table<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     part: Span,
     supply: &mut Supply<O, S, M, B>,
     attributes: u64,
-    reserve: &mut NodeReserve<M>,
+    reserve: &mut NodeReserve<'_, M>,
 ) {
     let parent = NodeRef::<O, <S::Level as LeafLevel>::Parent, M>::reach(machine, part.start, owned, reserve);
     let indices = NodeRef::<O, S::Level, M>::indices(part);

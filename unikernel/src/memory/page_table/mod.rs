@@ -103,6 +103,7 @@ pub use machine::{EntryCell, Machine, Paging, TableMemory};
 pub use node::Node;
 pub use ownership::{Backing, Ownership, Tracked};
 pub use query::{Leaves, Mapping};
+pub use release::Released;
 pub use resize::Compound;
 pub use span::VirtRange;
 pub use untracked::{Kva, KvaLeaf, KvaRun, Mmio, MmioLeaf, MmioRun};

@@ -11,11 +11,12 @@ use super::link::{free, make_table, take_frame};
 use super::machine::Machine;
 use super::node_ref::NodeRef;
 use super::ownership::{Leaf, Ownership};
+use super::release::Released;
 use crate::memory::address::PhysAddr;
 use crate::memory::frame::{Frame, FrameState, same_allocator};
 use crate::memory::page_size::Size4KiB;
 use core::marker::PhantomData;
-use core::mem;
+use core::mem::{self, ManuallyDrop};
 use core::ops::Range;
 
 /// An owned table of ownership kind `O` at level `L`. Its own frame is owned whatever `O` is; `O` says what leaves own.
@@ -118,12 +119,20 @@ impl<O: Ownership, L: LeafLevel, M: Machine> Node<O, L, M> {
         mem::forget(self);
         frame
     }
-}
 
-impl<O: Ownership, L: LeafLevel, M: Machine> Drop for Node<O, L, M> {
+    /// Frees the table as a drop does, and counts what that freed.
+    #[inline]
+    pub(crate) fn free(self, freed: &mut Released) {
+        // SAFETY: the value is forgotten here.
+        unsafe { ManuallyDrop::new(self).free_all(freed) };
+    }
+
     /// Frees what the table holds, by the types of what it holds, and its frame.
+    ///
+    /// # Safety
+    /// The value is not used again.
     #[inline(never)]
-    fn drop(&mut self) {
+    unsafe fn free_all(&mut self, freed: &mut Released) {
         let node = self.as_ref();
         let leaves_own = mem::needs_drop::<O::Leaf<L::Size, M>>();
         if node.live() > 0 && (leaves_own || L::NUMBER > 1) {
@@ -139,12 +148,21 @@ impl<O: Ownership, L: LeafLevel, M: Machine> Drop for Node<O, L, M> {
                     },
                     EntryKind::Node | EntryKind::DetachedNode => {
                         // SAFETY: likewise, for a table of this kind and the next level.
-                        drop(unsafe { Node::<O, L::Child, M>::from_entry(self.machine, entry) });
+                        unsafe { Node::<O, L::Child, M>::from_entry(self.machine, entry) }.free(freed);
                     }
                 }
             }
+            freed.leaf_frames += leaves.finish();
         }
-        // SAFETY: the table is owned by this value, which goes away here.
+        // SAFETY: the table is owned by this value, which by the caller's promise ends here.
         unsafe { free(self.machine, self.table) };
+        freed.tables += 1;
+    }
+}
+
+impl<O: Ownership, L: LeafLevel, M: Machine> Drop for Node<O, L, M> {
+    fn drop(&mut self) {
+        // SAFETY: the value goes away here.
+        unsafe { self.free_all(&mut Released::default()) };
     }
 }

@@ -147,7 +147,7 @@ impl<'m, O: Ownership, L: Level, M: Machine> NodeRef<'m, O, L, M> {
     /// The table of this kind and level that translates `address`, with those above it made from the reserve where there are
     /// none. Survey first.
     #[inline]
-    pub(crate) fn reach(machine: &'m M, address: u64, owned: Span, reserve: &mut NodeReserve<M>) -> Self {
+    pub(crate) fn reach(machine: &'m M, address: u64, owned: Span, reserve: &mut NodeReserve<'_, M>) -> Self {
         let table = link::reach(machine, address, L::NUMBER, O::KIND, owned, reserve);
         // SAFETY: below the root slots of kind `O` all tables are of kind `O`, and this one is of level `L`.
         unsafe { Self::at(machine, table) }

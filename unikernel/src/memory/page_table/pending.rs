@@ -14,8 +14,8 @@ pub(crate) struct Pending<M: Machine> {
     hull: Span,
     /// Size in bytes of the smallest leaf in it.
     stride_bytes: u64,
-    /// Whether detached entries lie in the hull.
-    detached_entries: bool,
+    /// The levels of the detached entries in the hull, each as the bit with its number.
+    detached_levels: u8,
     /// Tables that promotion replaced. They are not written: paging-structure caches may lead into them still.
     replaced: ManuallyDrop<FrameBatch<Size4KiB, M>>,
 }
@@ -24,7 +24,7 @@ impl<M: Machine> Pending<M> {
     pub(crate) fn new(machine: M) -> Self {
         let replaced = ManuallyDrop::new(FrameBatch::new(machine));
         let hull = Span { start: u64::MAX, end: 0 };
-        Self { hull, stride_bytes: u64::MAX, detached_entries: false, replaced }
+        Self { hull, stride_bytes: u64::MAX, detached_levels: 0, replaced }
     }
 
     /// `span` must be flushed, in which no leaf is smaller than `stride_bytes`.
@@ -40,10 +40,10 @@ impl<M: Machine> Pending<M> {
         }
     }
 
-    /// Detached entries lie in what is owed.
+    /// Detached entries of tables of this level lie in what is owed.
     #[inline]
-    pub(crate) const fn owe_entries(&mut self) {
-        self.detached_entries = true;
+    pub(crate) const fn owe_entries(&mut self, level: u8) {
+        self.detached_levels |= 1 << level;
     }
 
     /// The table in `frame` was replaced by one leaf.
@@ -75,19 +75,21 @@ impl<M: Machine> Pending<M> {
 
     /// Where detached entries lie, if there are any.
     pub(crate) fn detached_entries(&self) -> Option<Span> {
-        self.detached_entries.then_some(self.hull)
+        (self.detached_levels != 0).then_some(self.hull)
     }
 
-    /// Frees the replaced tables.
+    /// Frees the replaced tables, and counts them.
     ///
     /// # Safety
     /// What was owed has been flushed.
     #[inline(never)]
-    pub(crate) unsafe fn free_replaced(self, machine: &M) {
+    pub(crate) unsafe fn free_replaced(self, machine: &M) -> u64 {
         let mut replaced = ManuallyDrop::into_inner(self.replaced);
+        let count = replaced.count();
         while let Some(run) = replaced.pop_run(u64::MAX) {
             let first: PhysAddr = run.start();
             machine.frames().set_states(first.frame_number(), run.count(), FrameState::Unmapped);
         }
+        count
     }
 }

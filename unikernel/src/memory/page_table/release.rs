@@ -9,13 +9,28 @@ use super::node_ref::NodeRef;
 use super::ownership::{Leaf, Ownership};
 use super::span::Span;
 
-/// Frees what is detached in `span`, and makes its entries absent.
+/// What a release freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// 4 KiB frames that leaves owned, those below whole tables included: 0 for kinds whose leaves own nothing. What was taken
+    /// out of it before is not counted.
+    pub leaf_frames: u64,
+    /// Tables, one 4 KiB frame each: taken out whole, below such, or replaced by a promotion.
+    pub tables: u64,
+}
+
+/// Frees what is detached in `span`, makes its entries absent, and counts what it freed.
 ///
 /// # Safety
 /// The span lies in the owned one, and what is detached in it has been flushed.
-pub(crate) unsafe fn release<O: Ownership, M: Machine>(machine: &M, span: Span, owned: Span) {
+pub(crate) unsafe fn release<O: Ownership, M: Machine>(
+    machine: &M,
+    span: Span,
+    owned: Span,
+    freed: &mut Released,
+) {
     // SAFETY: the caller's promise.
-    unsafe { release_in::<O, L4, M>(NodeRef::root(machine), span, owned) };
+    unsafe { release_in::<O, L4, M>(NodeRef::root(machine), span, owned, freed) };
 }
 
 /// # Safety
@@ -25,6 +40,7 @@ unsafe fn release_in<O: Ownership, L: Level, M: Machine>(
     node: NodeRef<'_, O, L, M>,
     part: Span,
     owned: Span,
+    freed: &mut Released,
 ) {
     let mut leaves = Collector::<O, L::Size, M>::new(*node.machine());
     let mut released = 0;
@@ -40,19 +56,20 @@ unsafe fn release_in<O: Ownership, L: Level, M: Machine>(
             EntryKind::DetachedNode => {
                 node.set(index, Entry::ABSENT);
                 // SAFETY: likewise, for a table of this kind and the next level.
-                drop(unsafe { Node::<O, L::Child, M>::from_entry(*node.machine(), entry) });
+                unsafe { Node::<O, L::Child, M>::from_entry(*node.machine(), entry) }.free(freed);
                 released += 1;
             }
             EntryKind::Node => {
                 let child = node.child(entry);
                 if child.live() > 0 {
                     // SAFETY: the caller's promise, for a part of its part.
-                    unsafe { release_in(child, within, owned) };
+                    unsafe { release_in(child, within, owned, freed) };
                 }
             }
             EntryKind::Absent | EntryKind::Leaf | EntryKind::Malformed => {}
         }
     }
+    freed.leaf_frames += leaves.finish();
     node.sub_live(part.start, owned, released);
 }
 

@@ -21,7 +21,7 @@ fn trim_in<M: Machine>(view: View<'_, M>, part: Span, pending: &mut Pending<M>) 
         if within == view.block(within.start) && child.is_vacant() {
             view.set(within.start, entry.detached());
             pending.owe(within, PAGE_LEN);
-            pending.owe_entries();
+            pending.owe_entries(view.level());
         } else {
             trim_in(child, within, pending);
         }

@@ -5,7 +5,7 @@
 
 use super::entry::{Entry, EntryKind};
 use super::error::Error;
-use super::level::{ENTRIES, L1, L4, Level};
+use super::level::{ENTRIES, L1, L2, L4, Level};
 use super::machine::Machine;
 use super::node_ref::NodeRef;
 use super::ownership::Ownership;
@@ -17,12 +17,25 @@ use crate::memory::page_size::PageSize;
 use core::mem::needs_drop;
 
 /// What becomes of tables all of whose addresses are in the range.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Tables {
     /// They stay, for mappings to come.
     Keep,
+    /// Those of the last level are taken out, by one store each, with the leaves that they hold; the others stay.
+    TakeLast,
     /// They are taken out, by one store each, with all that they hold.
     Take,
+}
+
+impl Tables {
+    /// Whether whole tables below an entry of this level are taken out.
+    const fn takes_below(self, level: u8) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::TakeLast => level == L2::NUMBER,
+            Self::Take => true,
+        }
+    }
 }
 
 /// Takes all leaves of `span` out.
@@ -75,7 +88,7 @@ fn take_leaf<O: Ownership, L: Level, M: Machine>(
 ) {
     if needs_drop::<O::Leaf<L::Size, M>>() {
         node.set(index, entry.detached());
-        pending.owe_entries();
+        pending.owe_entries(L::NUMBER);
     } else {
         node.set(index, Entry::ABSENT);
         node.sub_live(block.start, owned, 1);
@@ -104,12 +117,12 @@ fn unmap_in<O: Ownership, L: Level, M: Machine>(
                 pending.owe(within, <L::Size as PageSize>::LEN_BYTES);
             }
             EntryKind::Node
-                if tables == Tables::Take && within == NodeRef::<O, L, M>::block(within.start) =>
+                if tables.takes_below(L::NUMBER) && within == NodeRef::<O, L, M>::block(within.start) =>
             {
                 // It stays counted until the release, and what it holds is known by its type then.
                 node.set(index, entry.detached());
                 pending.owe(within, PAGE_LEN);
-                pending.owe_entries();
+                pending.owe_entries(L::NUMBER);
             }
             EntryKind::Node => unmap_in(node.child(entry), within, owned, tables, pending),
             _ => {}
@@ -142,7 +155,7 @@ fn unmap_leaves<O: Ownership, L: Level, M: Machine>(
     if taken > 0 {
         pending.owe(part, PAGE_LEN);
         if keeps {
-            pending.owe_entries();
+            pending.owe_entries(L::NUMBER);
         } else {
             node.sub_live(part.start, owned, taken);
         }

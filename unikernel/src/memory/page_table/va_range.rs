@@ -15,6 +15,8 @@ use super::resize::Compound;
 use super::span::{Span, VirtRange};
 use crate::memory::PAGE_LEN;
 use crate::memory::address::VirtAddr;
+use crate::memory::frame::FrameBatch;
+use crate::memory::page_size::Size4KiB;
 use core::marker::PhantomData;
 
 /// A range of whole pages in the subtree of kind `O`, and the right to change what is mapped there. Never cloned.
@@ -71,7 +73,27 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
         backing: B,
         attributes: O::Attributes,
     ) -> Result<(), Rejected<B>> {
-        map::map::<O, S, M, B>(&self.machine, self.span, at, backing, attributes)
+        map::map::<O, S, M, B>(&self.machine, self.span, at, backing, attributes, None)
+    }
+
+    /// As [`VaRange::map`], with tables that the caller brings: the frames of those that are missing are taken out of `tables`,
+    /// and none from the allocator. What is not needed stays in `tables`; so does all if the mapping is refused.
+    ///
+    /// At most one table of each level is missing for one leaf: 3 frames suffice for 4 KiB, 2 for 2 MiB, and 1 for 1 GiB.
+    ///
+    /// # Errors
+    /// The backing, as for [`VaRange::map`]: with [`Error::OutOfFrames`] if `tables` holds too few frames, whose cause says how
+    /// many are needed and how many there are; with [`Error::ForeignBacking`] also if tables are missing, and `tables` belongs
+    /// to another machine.
+    #[inline]
+    pub fn map_with_tables<S: LeafSize, B: Backing<O, S, M>>(
+        &mut self,
+        at: VirtAddr,
+        backing: B,
+        attributes: O::Attributes,
+        tables: &mut FrameBatch<Size4KiB, M>,
+    ) -> Result<(), Rejected<B>> {
+        map::map::<O, S, M, B>(&self.machine, self.span, at, backing, attributes, Some(tables))
     }
 
     /// The leaf that translates `address`; none if that is not in the range.
@@ -104,6 +126,16 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
     #[inline(never)]
     pub fn detach(self) -> Result<Detached<O, M>, Rejected<Self>> {
         self.with(|cursor, range| cursor.detach(range))
+    }
+
+    /// Takes everything out, whole tables of the last level by one store each, with what they hold. Tables of the levels above
+    /// stay, for mappings to come.
+    ///
+    /// # Errors
+    /// The range, with [`Error::CutsLeaf`].
+    #[inline(never)]
+    pub fn detach_leaf_tables(self) -> Result<Detached<O, M>, Rejected<Self>> {
+        self.with(|cursor, range| cursor.detach_leaf_tables(range))
     }
 
     /// Takes the tables out that hold nothing, and translate no address outside of the range.

@@ -10,8 +10,8 @@ use crate::memory::page_table::entry::Entry;
 use crate::memory::page_table::level::LeafSize;
 use crate::memory::page_table::span::canonical;
 use crate::memory::page_table::{
-    Cursor, Detached, EntryCell, Error, KvaRun, Machine, MmioRun, Ownership, Paging, Rejected, VaRange,
-    VirtRange,
+    Cursor, Detached, EntryCell, Error, KvaRun, Machine, MmioRun, Ownership, Paging, Rejected, Released,
+    VaRange, VirtRange,
 };
 use crate::memory::simulation::{NoTlb, RING_0, SimulatedCpu, SimulatedRam, Simulation};
 use crate::memory::subtree::Subtree;
@@ -114,6 +114,13 @@ pub(crate) fn release<'a, O: Ownership>(
     detached: Detached<O, SimulatedCpu<'a>>,
 ) -> VaRange<O, SimulatedCpu<'a>> {
     crate::memory::page_table::flush(detached, &NoTlb::default()).release()
+}
+
+/// The same, with what was freed.
+pub(crate) fn release_counted<'a, O: Ownership>(
+    detached: Detached<O, SimulatedCpu<'a>>,
+) -> (VaRange<O, SimulatedCpu<'a>>, Released) {
+    crate::memory::page_table::flush(detached, &NoTlb::default()).release_counted()
 }
 
 /// Device registers from `offset` bytes above [`DEVICE`] on.

@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `operations`, `protect`, `resize`, `ranges`, `hosts` | each operation by itself |
 //! | `cursors`, `pages`, `flushing` | several under one flush, and what a flush is asked for |
+//! | `brought_tables`, `leaf_tables`, `released` | tables of the caller's, tables of the last level only, and what was freed |
 //! | `detach`, `teardown`, `untyped_model` | nothing is freed that is not owned, nothing twice, and nothing before the flush |
 //! | `refusals`, `refused_addresses`, `no_memory` | what is refused changes nothing |
 
+mod brought_tables;
 mod cursors;
 mod detach;
 pub(crate) mod fixture;
 mod flushing;
 mod hosts;
+mod leaf_tables;
 mod no_memory;
 mod operations;
 mod pages;
@@ -19,6 +22,7 @@ mod protect;
 mod ranges;
 mod refusals;
 mod refused_addresses;
+mod released;
 mod resize;
 mod teardown;
 mod untyped_model;
