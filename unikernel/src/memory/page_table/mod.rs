@@ -58,7 +58,7 @@
 //! | [`level`], `entry`, `span`, `error` | levels as types, entry bits, ranges, what can be refused |
 //! | `node`, `node_ref`, `link`, `reserve`, `collector` | owned tables, live tables, and freeing by the run; **trusted**: raw entries become types here |
 //! | `view` | tables for what does not depend on what they own; **trusted** to read live tables only |
-//! | `map`, `unmap`, `trim`, `protect`, `resize`, `query` | the operations; of these `resize` is **trusted**, for it takes leaves back as values |
+//! | `map`, `unmap`, `trim`, `protect`, `resize`, `query`, `count` | the operations; of these `resize` is **trusted**, for it takes leaves back as values |
 //! | `va_range`, `cursor` | who may call them; **trusted**: ranges are made and cut up here |
 //! | `pending`, `flush`, `release` | what awaits a flush, the proof of one, freeing; **trusted** |
 //! | [`machine`] | what all this runs on |
@@ -66,6 +66,7 @@
 pub mod attributes;
 mod backing;
 mod collector;
+mod count;
 mod cursor;
 pub(crate) mod entry;
 mod error;
@@ -96,6 +97,7 @@ mod untracked;
 mod va_range;
 pub(crate) mod view;
 
+pub use count::LeafCounts;
 pub use cursor::Cursor;
 pub use error::{Error, Rejected};
 pub use flush::{Detached, FlushRequest, Flushed, Obligation, Shootdown, flush};

@@ -3,6 +3,7 @@
 //! What only adds or reads works on a borrowed range. What takes something away takes the range, too, and gives it back
 //! after the flush; so nobody can use addresses that another CPU may translate still.
 
+use super::count::{self, LeafCounts};
 use super::cursor::Cursor;
 use super::error::{Error, Rejected};
 use super::flush::Detached;
@@ -108,6 +109,17 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
     #[must_use]
     pub fn leaves(&self) -> Leaves<'_, O, M> {
         Leaves::new(&self.machine, self.span)
+    }
+
+    /// How many leaves are mapped: the number of [`VaRange::leaves`] of each size. A large leaf through which the range was
+    /// carved counts in each piece.
+    ///
+    /// A table of the last level that lies in the range whole costs one look, by its own count; else each entry costs one. The
+    /// counts of tables count entries that await a flush too; none are in a range, since [`Detached`] holds the range until
+    /// then. So the number is exact, and a [`Cursor`], which may have taken something out, has no such operation.
+    #[must_use]
+    pub fn count_leaves(&self) -> LeafCounts {
+        count::count(&self.machine, self.span)
     }
 
     /// Takes all leaves out and keeps the tables, for mappings to come.

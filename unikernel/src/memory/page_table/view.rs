@@ -83,8 +83,12 @@ impl<'m, M: Machine> View<'m, M> {
 
     /// Whether the table has no entry that is not absent. Never so for the root, which is not counted.
     pub(crate) fn is_empty(self) -> bool {
-        self.level < L4::NUMBER
-            && self.machine.frames().word(self.table.frame_number()).load(Ordering::Relaxed) == 0
+        self.level < L4::NUMBER && self.live() == 0
+    }
+
+    /// How many entries of a table below the root are not absent. Exact where the caller owns all that it translates.
+    pub(crate) fn live(self) -> u64 {
+        self.machine.frames().word(self.table.frame_number()).load(Ordering::Relaxed)
     }
 
     /// Each entry that `part` touches, with what of `part` it translates.

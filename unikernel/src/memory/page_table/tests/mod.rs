@@ -2,13 +2,14 @@
 //!
 //! | file | about |
 //! |---|---|
-//! | `operations`, `protect`, `resize`, `ranges`, `hosts` | each operation by itself |
+//! | `operations`, `protect`, `resize`, `ranges`, `counts`, `hosts` | each operation by itself |
 //! | `cursors`, `pages`, `flushing` | several under one flush, and what a flush is asked for |
 //! | `brought_tables`, `leaf_tables`, `released` | tables of the caller's, tables of the last level only, and what was freed |
 //! | `detach`, `teardown`, `untyped_model` | nothing is freed that is not owned, nothing twice, and nothing before the flush |
 //! | `refusals`, `refused_addresses`, `no_memory` | what is refused changes nothing |
 
 mod brought_tables;
+mod counts;
 mod cursors;
 mod detach;
 pub(crate) mod fixture;
