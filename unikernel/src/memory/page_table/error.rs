@@ -68,7 +68,19 @@ pub enum Error {
         /// The other.
         second: VirtRange,
     },
-    /// The frames belong to another machine than the range, or another one has checked the physical range.
+    /// The target of a move is not as long as its source.
+    OtherLength {
+        /// The target.
+        range: VirtRange,
+        /// The source.
+        source: VirtRange,
+    },
+    /// Something was taken out by itself that is smaller than 2 MiB, or larger than a table of the last level.
+    NotMovable {
+        /// The range that it was taken out of.
+        range: VirtRange,
+    },
+    /// What is to be put into the range belongs to another machine, or another one has checked the physical range.
     ForeignBacking {
         /// What was asked for.
         range: VirtRange,
@@ -220,6 +232,10 @@ impl fmt::Display for Error {
             ),
             Self::NotAdjacent { first, second } => {
                 write!(formatter, "{first} and {second} are not neighbours")
+            }
+            Self::OtherLength { range, source } => write!(formatter, "{range} is not as long as {source}"),
+            Self::NotMovable { range } => {
+                write!(formatter, "{range} can't be moved: not all of it was taken out by blocks of 2 MiB")
             }
             Self::ForeignBacking { range } => {
                 write!(

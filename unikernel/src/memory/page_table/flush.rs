@@ -3,14 +3,19 @@
 //! A [`Detached`] holds what was taken out. Only [`flush`], by a [`Shootdown`], or [`Inactive`], the right over an address
 //! space that no CPU has ever loaded, makes a [`Flushed`] of it; and only from a [`Flushed`] can anything be freed.
 
+use super::error::{Error, Rejected};
 use super::level::LeafSize;
 use super::pending::Pending;
 use super::release::{self, Released};
+use super::relocate;
 use super::span::{Span, VirtRange, canonical};
 use super::va_range::VaRange;
 use super::{Machine, Ownership, Tracked};
 use crate::memory::address::VirtAddr;
 use crate::memory::address_space::Inactive;
+use crate::memory::frame::{Frame, FrameBatch};
+use crate::memory::page_size::Size4KiB;
+use core::fmt;
 use core::marker::PhantomData;
 
 /// What an operation on a range took out or lessened, with the range, until every CPU has flushed.
@@ -27,7 +32,20 @@ pub struct Detached<O: Ownership, M: Machine> {
 
 /// Proof that no CPU holds a translation that `T` tells of. Made by a shootdown, and by nothing else.
 #[must_use = "release it, to free what was unmapped and to have the range back"]
+#[derive(Debug)]
 pub struct Flushed<T>(T);
+
+/// The two ranges of a move.
+#[must_use = "the addresses are lost if the ranges are dropped"]
+pub struct Moved<M: Machine> {
+    /// What it was taken out of.
+    pub source: VaRange<Tracked, M>,
+    /// Where it is.
+    pub target: VaRange<Tracked, M>,
+}
+
+/// What a refused move was given: what was taken out of the source, and the target.
+pub type RejectedMove<M> = Rejected<(Flushed<Detached<Tracked, M>>, VaRange<Tracked, M>)>;
 
 /// Makes every CPU of machines of type `M` forget translations.
 ///
@@ -171,6 +189,12 @@ impl<O: Ownership, M: Machine> Detached<O, M> {
     }
 }
 
+impl<O: Ownership, M: Machine> fmt::Debug for Detached<O, M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Detached<{}>({})", O::KIND, self.range())
+    }
+}
+
 impl<A, B> Flushed<(A, B)> {
     /// The two, to be released each.
     pub fn split(self) -> (Flushed<A>, Flushed<B>) {
@@ -189,28 +213,74 @@ impl<O: Ownership, M: Machine> Flushed<Detached<O, M>> {
     #[inline(never)]
     pub fn release_counted(self) -> (VaRange<O, M>, Released) {
         let mut freed = Released::default();
+        let Detached { machine, owned, ref pending, .. } = self.0;
+        if let Some(span) = pending.detached_entries() {
+            // SAFETY: no CPU can reach what is detached in this range, for it was flushed, and the range is owned.
+            unsafe { release::release::<O, M>(&machine, span, owned, &mut freed) };
+        }
+        (self.settle(&mut freed), freed)
+    }
+
+    /// The range, in which nothing is detached any more.
+    fn settle(self, freed: &mut Released) -> VaRange<O, M> {
         let Detached { machine, owned, pending, .. } = self.0;
-        if pending.flush_range().is_some() {
-            if let Some(span) = pending.detached_entries() {
-                // SAFETY: no CPU can reach what is detached in this range, for it was flushed, and the range is owned.
-                unsafe { release::release::<O, M>(&machine, span, owned, &mut freed) };
-            }
+        if !pending.is_empty() {
             // SAFETY: flushed.
             freed.tables += unsafe { pending.free_replaced(&machine) };
             machine.space().count_released();
         }
         // SAFETY: 1 and 2, it is the range that was consumed when this was taken out.
-        (unsafe { VaRange::new(machine, owned) }, freed)
+        unsafe { VaRange::new(machine, owned) }
     }
 }
 
 impl<M: Machine> Flushed<Detached<Tracked, M>> {
     /// Takes the frame of the leaf of size `S` that was unmapped at `at`, if one was, and it was not part of a whole table.
-    pub fn take_frame<S: LeafSize>(&mut self, at: VirtAddr) -> Option<crate::memory::frame::Frame<S, M>> {
+    pub fn take_frame<S: LeafSize>(&mut self, at: VirtAddr) -> Option<Frame<S, M>> {
         let span = Span::check(VirtRange::new(at, S::LEN_BYTES), S::LEN_BYTES).ok()?;
         let Detached { machine, owned, pending, .. } = &self.0;
         let is_detached = pending.detached_entries().is_some_and(|hull| hull.contains(span));
         // SAFETY: no CPU can reach what is detached in this range, for it was flushed, and the range is owned.
         if is_detached { unsafe { release::take_leaf::<Tracked, S, M>(machine, span, *owned) } } else { None }
+    }
+
+    /// Puts what was taken out into `target`, at the same offset from the start: mappings move, and no byte of what they map.
+    /// Gives back the range that it was taken out of, in which nothing of it is left, and the target. Nothing is freed but
+    /// tables that promotions replaced.
+    ///
+    /// What moves are leaves of 2 MiB, with their attributes, and whole tables of the last level, each by one store to either
+    /// range: what [`VaRange::detach_leaf_tables`] takes out of whole blocks of 2 MiB. A table moves with all that it holds.
+    /// The target may be used at once: no CPU keeps anything of addresses that led nowhere.
+    ///
+    /// Tables of the target above those are taken out of `tables`, where they are missing, and never from the allocator: at most
+    /// one for each GiB and each 512 GiB that the target touches. What is not needed stays in `tables`.
+    ///
+    /// # Errors
+    /// Both as they were, with nothing changed:
+    /// - [`Error::ForeignBacking`] if the two belong to two machines, or tables are missing and `tables` belongs to another;
+    /// - [`Error::Unaligned`] if one of them does not start and end at a multiple of 2 MiB;
+    /// - [`Error::OtherLength`];
+    /// - [`Error::NotMovable`] if a 4 KiB leaf was taken out by itself, even one whose table went after it, or a leaf or table
+    ///   above 2 MiB;
+    /// - [`Error::AlreadyMapped`] or [`Error::TableKept`] if something is in the way in the target;
+    /// - [`Error::OutOfFrames`] if `tables` holds too few frames.
+    pub fn move_to(
+        self,
+        target: VaRange<Tracked, M>,
+        tables: &mut FrameBatch<Size4KiB, M>,
+    ) -> Result<Moved<M>, RejectedMove<M>> {
+        let Detached { machine, owned, ref pending, .. } = self.0;
+        if !core::ptr::eq(machine.space(), target.machine().space()) {
+            let error = Error::ForeignBacking { range: target.range() };
+            return Err(Rejected::new(error, (self, target)));
+        }
+        match relocate::survey(&machine, pending, owned, target.span(), Some(tables)) {
+            Ok(mut reserve) => {
+                // SAFETY: 1, it was flushed, and both ranges are owned. 2, just above.
+                unsafe { relocate::relocate(&machine, pending, owned, target.span(), &mut reserve) };
+            }
+            Err(error) => return Err(Rejected::new(error, (self, target))),
+        }
+        Ok(Moved { source: self.settle(&mut Released::default()), target })
     }
 }

@@ -178,7 +178,7 @@ fn survey<'b, M: Machine>(
 }
 
 impl Obstacle {
-    fn error(self, range: VirtRange) -> Error {
+    pub(crate) fn error(self, range: VirtRange) -> Error {
         match self {
             Self::Leaf(at) => Error::AlreadyMapped { range, at: canonical(at) },
             Self::EmptyTable(at) => Error::TableKept { range, at: canonical(at) },

@@ -45,7 +45,8 @@
 //!    by plain stores, others by atomic addition. Detached entries count until they are released. A count is exact to who owns
 //!    all; to others it is at least the number of their own entries, so that zero tells them that they have none.
 //! 5. What takes something away consumes the range, and [`Detached`] holds it until the flush: so (1) covers entries that
-//!    await one, and nobody maps there meanwhile. A [`Cursor`] refuses that itself.
+//!    await one, and nobody maps there meanwhile. A [`Cursor`] refuses that itself. After the flush what was taken out is
+//!    freed; or it moves to another range, a table as it is, since from the flush on nothing but its entry leads to it.
 //! 6. No operation calls back into its caller's code, waits, or needs memory in order to free memory.
 //!
 //! So owners of different ranges never wait for each other, a handler may work on a range of its own in the middle of
@@ -60,7 +61,7 @@
 //! | `view` | tables for what does not depend on what they own; **trusted** to read live tables only |
 //! | `map`, `unmap`, `trim`, `protect`, `resize`, `query`, `count` | the operations; of these `resize` is **trusted**, for it takes leaves back as values |
 //! | `va_range`, `cursor` | who may call them; **trusted**: ranges are made and cut up here |
-//! | `pending`, `flush`, `release` | what awaits a flush, the proof of one, freeing; **trusted** |
+//! | `pending`, `flush`, `release`, `relocate` | what awaits a flush, the proof of one, freeing, moving; **trusted** |
 //! | [`machine`] | what all this runs on |
 
 pub mod attributes;
@@ -85,6 +86,7 @@ mod pending;
 mod protect;
 pub(crate) mod query;
 mod release;
+mod relocate;
 mod reserve;
 mod resize;
 pub(crate) mod span;
@@ -100,7 +102,7 @@ pub(crate) mod view;
 pub use count::LeafCounts;
 pub use cursor::Cursor;
 pub use error::{Error, Rejected};
-pub use flush::{Detached, FlushRequest, Flushed, Obligation, Shootdown, flush};
+pub use flush::{Detached, FlushRequest, Flushed, Moved, Obligation, RejectedMove, Shootdown, flush};
 pub use machine::{EntryCell, Machine, Paging, TableMemory};
 pub use node::Node;
 pub use ownership::{Backing, Ownership, Tracked};

@@ -12,8 +12,8 @@ use core::mem::ManuallyDrop;
 pub(crate) struct Pending<M: Machine> {
     /// Around all that must be flushed; empty, with its start behind its end, if nothing must.
     hull: Span,
-    /// Size in bytes of the smallest leaf in it.
-    stride_bytes: u64,
+    /// Size in bytes of the smallest leaf in it: 1 GiB at most.
+    stride_bytes: u32,
     /// The levels of the detached entries in the hull, each as the bit with its number.
     detached_levels: u8,
     /// Tables that promotion replaced. They are not written: paging-structure caches may lead into them still.
@@ -24,12 +24,13 @@ impl<M: Machine> Pending<M> {
     pub(crate) fn new(machine: M) -> Self {
         let replaced = ManuallyDrop::new(FrameBatch::new(machine));
         let hull = Span { start: u64::MAX, end: 0 };
-        Self { hull, stride_bytes: u64::MAX, detached_levels: 0, replaced }
+        Self { hull, stride_bytes: u32::MAX, detached_levels: 0, replaced }
     }
 
     /// `span` must be flushed, in which no leaf is smaller than `stride_bytes`.
     #[inline]
     pub(crate) fn owe(&mut self, span: Span, stride_bytes: u64) {
+        let stride_bytes = stride_bytes as u32;
         // Most of many single pages lie between those before.
         if !self.hull.contains(span) || stride_bytes < self.stride_bytes {
             if self.hull.is_empty() {
@@ -64,7 +65,8 @@ impl<M: Machine> Pending<M> {
     /// What must be flushed, with the size of the smallest leaf in it.
     #[inline]
     pub(crate) fn flush_range(&self) -> Option<(Span, u64)> {
-        (!self.is_empty()).then(|| (self.hull, self.stride_bytes.clamp(PAGE_LEN, self.hull.len_bytes())))
+        (!self.is_empty())
+            .then(|| (self.hull, u64::from(self.stride_bytes).clamp(PAGE_LEN, self.hull.len_bytes())))
     }
 
     /// The part of `span` around which something awaits a flush.
@@ -76,6 +78,11 @@ impl<M: Machine> Pending<M> {
     /// Where detached entries lie, if there are any.
     pub(crate) fn detached_entries(&self) -> Option<Span> {
         (self.detached_levels != 0).then_some(self.hull)
+    }
+
+    /// Whether no detached entry is of a table of another level.
+    pub(crate) const fn is_all_of_level(&self, level: u8) -> bool {
+        self.detached_levels & !(1 << level) == 0
     }
 
     /// Frees the replaced tables, and counts them.

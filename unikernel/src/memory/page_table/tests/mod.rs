@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `operations`, `protect`, `resize`, `ranges`, `counts`, `hosts` | each operation by itself |
 //! | `cursors`, `pages`, `flushing` | several under one flush, and what a flush is asked for |
-//! | `brought_tables`, `leaf_tables`, `released` | tables of the caller's, tables of the last level only, and what was freed |
-//! | `detach`, `teardown`, `untyped_model` | nothing is freed that is not owned, nothing twice, and nothing before the flush |
-//! | `refusals`, `refused_addresses`, `no_memory` | what is refused changes nothing |
+//! | `brought_tables`, `leaf_tables`, `relocation` | tables of the caller's, tables of the last level only, and moving those |
+//! | `detach`, `teardown`, `released`, `untyped_model` | nothing is freed that is not owned, nothing twice, and nothing before the flush |
+//! | `refusals`, `refused_addresses`, `refused_moves`, `no_memory` | what is refused changes nothing |
 
 mod brought_tables;
 mod counts;
@@ -23,7 +23,9 @@ mod protect;
 mod ranges;
 mod refusals;
 mod refused_addresses;
+mod refused_moves;
 mod released;
+mod relocation;
 mod resize;
 mod teardown;
 mod untyped_model;
