@@ -1,7 +1,7 @@
 //! Operations from bytes: any bytes are some, and what makes operations meet comes up often.
 
 use crate::bytes::Bytes;
-use crate::operation::{Action, Change, Form, Operation, Release, Step, Supply};
+use crate::operation::{Action, Change, Fit, Form, Move, Operation, Release, Step, Supply};
 use crate::place::{Length, Part, Place};
 use crate::size::Size;
 use unikernel::memory::kind::Kind;
@@ -54,7 +54,12 @@ impl Action {
             3 => Self::GiveBack { kind, range },
             4 | 5 => Self::Carve { kind, range, part: Part::decode(bytes) },
             6 | 7 => Self::Join { kind, range, other: bytes.byte() },
-            8..=16 => Self::Map { kind, range, at: Place::decode(bytes), supply: Supply::decode(bytes) },
+            8..=15 => {
+                let (at, supply) = (Place::decode(bytes), Supply::decode(bytes));
+                let brought = bytes.byte();
+                Self::Map { kind, range, at, supply, tables: (brought % 4 == 3).then_some(brought >> 2 & 7) }
+            }
+            16 => Self::Move(Move::decode(range, bytes)),
             17..=19 => Self::Change { kind, range, change: Change::decode(bytes) },
             20..=24 => {
                 let control = bytes.byte();
@@ -79,6 +84,30 @@ impl Action {
             },
             30 if bytes.byte() % 8 == 7 => Self::Forget { kind, which: range },
             _ => Self::Query { kind, range, at: Place::decode(bytes) },
+        }
+    }
+}
+
+impl Move {
+    fn decode(range: u8, bytes: &mut Bytes<'_>) -> Self {
+        use Change::{Detach, DetachLeafTables as Tables, Unmap};
+        let mut part = Part::decode(bytes);
+        let [control, fit] = [bytes.byte(), bytes.byte()];
+        // Where nothing is, nothing moves.
+        if control & 0x80 == 0 {
+            part.at = Place::Leaf(fit >> 4);
+        }
+        let fits = [Fit::OddSource, Fit::OddTarget, Fit::Longer];
+        Self {
+            range,
+            part,
+            before: (control & 1 == 1).then(|| Change::decode(bytes)),
+            change: [Tables, Tables, Tables, Tables, Tables, Tables, Unmap, Detach]
+                [usize::from(control >> 1 & 7)],
+            target: bytes.byte(),
+            at: Place::decode(bytes),
+            tables: control >> 4 & 7,
+            fit: fits.get(usize::from(fit % 16)).copied().unwrap_or(Fit::Fits),
         }
     }
 }
@@ -112,7 +141,8 @@ impl Change {
         let size = if code < 0xc0 { Size::Large } else { Size::Huge };
         match code % 8 {
             0 => Self::Unmap,
-            1 => Self::Detach,
+            1 if code & 0x40 == 0 => Self::Detach,
+            1 => Self::DetachLeafTables,
             2 => Self::Trim,
             3 => Self::Protect(code >> 3),
             4 | 5 => Self::Split(size, Place::decode(bytes)),

@@ -23,7 +23,7 @@ mod sequence;
 mod size;
 mod world;
 
-pub use operation::{Action, Change, Form, Operation, Release, Step, Supply};
+pub use operation::{Action, Change, Fit, Form, Move, Operation, Release, Step, Supply};
 pub use place::{Length, Part, Place};
 pub use sequence::{Machine, OPERATION_LEN_BYTES, Sequence};
 pub use size::Size;

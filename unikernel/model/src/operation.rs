@@ -67,7 +67,11 @@ pub enum Action {
         at: Place,
         /// What.
         supply: Supply,
+        /// With so many frames for tables that the caller brings. None: tables come from the allocator.
+        tables: Option<u8>,
     },
+    /// What is in a part of a range of the heap moves to another.
+    Move(Move),
     /// One change to a range, which awaits a flush after.
     Change {
         /// Of this kind.
@@ -122,6 +126,40 @@ pub enum Action {
     },
 }
 
+/// A move: a part of a range is changed, flushed, and goes into another range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// A range of the heap.
+    pub range: u8,
+    /// What of it, as whole blocks of 2 MiB unless the fit says otherwise.
+    pub part: Part,
+    /// Before what takes everything out.
+    pub before: Option<Change>,
+    /// What takes everything out.
+    pub change: Change,
+    /// The range of the heap that it goes into.
+    pub target: u8,
+    /// Where in it.
+    pub at: Place,
+    /// How many frames for tables the caller brings.
+    pub tables: u8,
+    /// How the two parts fit.
+    pub fit: Fit,
+}
+
+/// How the source and the target of a move fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// As they must.
+    Fits,
+    /// The source starts and ends at any page.
+    OddSource,
+    /// The target starts a page too late.
+    OddTarget,
+    /// The target is longer.
+    Longer,
+}
+
 /// What is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Supply {
@@ -161,6 +199,8 @@ pub enum Change {
     Unmap,
     /// Takes leaves and whole tables out.
     Detach,
+    /// Takes leaves and whole tables of the last level out.
+    DetachLeafTables,
     /// Takes tables out that hold nothing.
     Trim,
     /// Other rights.

@@ -1,9 +1,9 @@
 //! Every operation of a sequence that has them all, with each number of free frames from none up to enough: what is refused
-//! for lack of frames changes nothing, and what takes something away is never refused.
+//! for lack of frames changes nothing, and what takes something away, or brings its own, is never refused.
 
 use memory_model::{
-    Action, Change, Form, Length, Machine, Operation, Outcome, Part, Place, Release, Size, Step, Supply,
-    World,
+    Action, Change, Fit, Form, Length, Machine, Move, Operation, Outcome, Part, Place, Release, Size, Step,
+    Supply, World,
 };
 use unikernel::memory::kind::Kind;
 use unikernel::memory::page_table::Error;
@@ -16,7 +16,7 @@ const SHORTER: u8 = 1;
 
 fn map(kind: Kind, range: u8, at: Place, size: Size, count: u64, form: Form) -> Action {
     let supply = Supply { size, count, form, memory: 0, rights: 0, exact: true };
-    Action::Map { kind, range, at, supply }
+    Action::Map { kind, range, at, supply, tables: None }
 }
 
 fn part(at: Place, bytes: u64) -> Part {
@@ -25,12 +25,12 @@ fn part(at: Place, bytes: u64) -> Part {
 
 /// All that can be done to ranges of a kind.
 fn sequence(kind: Kind) -> Vec<Action> {
-    use Change::{Detach, Promote, Protect, Split, Trim, Unmap};
+    use Change::{Detach, DetachLeafTables, Promote, Protect, Split, Trim, Unmap};
     let leaf = Place::Leaf(0);
     let boundary = |pages| Place::Boundary(Size::Huge, pages);
     let flush = |release| Action::Flush { kind, which: 0, release };
     let change = |range, change| Action::Change { kind, range, change };
-    vec![
+    let mut actions = vec![
         // Tables of all levels on both sides of the boundary of two root slots.
         map(kind, SHORTER, boundary(-2), Size::Small, 4, Form::Batch(1)),
         map(kind, SHORTER, Place::Before(Size::Small, 3), Size::Small, 3, Form::Run),
@@ -81,6 +81,10 @@ fn sequence(kind: Kind) -> Vec<Action> {
             ],
         },
         flush(Release::Take(Size::Small, Place::Leaf(3))),
+        brought(map(kind, SHORTER, boundary(8), Size::Small, 2, Form::Run)),
+        change(SHORTER, DetachLeafTables),
+        flush(Release::Shootdown),
+        brought(map(kind, SHORTER, boundary(8), Size::Small, 2, Form::Run)),
         change(SHORTER, Detach),
         change(LONGER, Unmap),
         Action::FlushPair { kinds: [kind, kind], which: [0, 0], second_first: true },
@@ -91,7 +95,39 @@ fn sequence(kind: Kind) -> Vec<Action> {
         Action::Join { kind, range: LONGER, other: LONGER },
         Action::Carve { kind, range: LONGER, part: part(Place::Behind(Size::Small, 9), 3 << 20) },
         Action::GiveBack { kind, range: LONGER },
-    ]
+    ];
+    if kind == Kind::Tracked {
+        // First of all, while something is mapped on both sides of the boundary.
+        actions.insert(MAPPED, move_across());
+    }
+    actions
+}
+
+/// So many actions map something, before others take it out.
+const MAPPED: usize = 6;
+
+/// A mapping with more frames for tables than it can need.
+fn brought(action: Action) -> Action {
+    match action {
+        Action::Map { kind, range, at, supply, .. } => {
+            Action::Map { kind, range, at, supply, tables: Some(7) }
+        }
+        other => other,
+    }
+}
+
+/// What is mapped around the boundary goes into the longer range.
+fn move_across() -> Action {
+    Action::Move(Move {
+        range: SHORTER,
+        part: part(Place::Boundary(Size::Huge, -2), 4 << 12),
+        before: None,
+        change: Change::DetachLeafTables,
+        target: LONGER,
+        at: Place::Behind(Size::Large, 3),
+        tables: 7,
+        fit: Fit::Fits,
+    })
 }
 
 #[test]
@@ -120,13 +156,15 @@ fn with_too_few_frames_nothing_changes_and_nothing_is_lost() {
                             });
                         }
                     }
-                    let takes_away = matches!(
+                    let wants_none = matches!(
                         action,
-                        Action::Change { change: Change::Unmap | Change::Detach | Change::Trim, .. }
-                            | Action::Flush { .. }
+                        Action::Change {
+                            change: Change::Unmap | Change::Detach | Change::DetachLeafTables | Change::Trim,
+                            ..
+                        } | Action::Flush { .. }
                             | Action::FlushPair { .. }
                     );
-                    assert!(!takes_away || spare == 0, "{action:?} wanted {spare} frames");
+                    assert!(!wants_none || spare == 0, "{action:?} wanted {spare} frames");
                     most = most.max(spare);
                 }
                 assert!(most >= 6 && refused >= 12, "at most {most} frames, refused {refused} times");

@@ -8,13 +8,14 @@ use super::{Debt, Host};
 use crate::size::{PARTS, Size};
 use unikernel::memory::PAGE_LEN;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::page_table::{Error, VirtRange};
+use unikernel::memory::page_table::{Error, Released, VirtRange};
 
 /// A change with all its values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Concrete {
     Unmap(VirtRange),
     Detach(VirtRange),
+    DetachLeafTables(VirtRange),
     Trim,
     Protect(VirtRange, Rights),
     Split(Size, VirtAddr),
@@ -39,6 +40,13 @@ impl Tree {
             Concrete::Detach(range) => {
                 let part = self.uncut(owned, range)?;
                 self.take_tables(part, debt, |_, _| true);
+                self.take_leaves(part, debt);
+            }
+            Concrete::DetachLeafTables(range) => {
+                let part = self.uncut(owned, range)?;
+                self.take_tables(part, debt, |_, extent| {
+                    extent.end - extent.start == Size::Small.table_len_bytes()
+                });
                 self.take_leaves(part, debt);
             }
             Concrete::Trim => self.take_tables(owned, debt, |tree, extent| {
@@ -81,6 +89,7 @@ impl Tree {
             self.leaves.remove(&start);
             if self.owns() {
                 self.dead.insert(start, Dead::Leaf(leaf));
+                debt.unmovable |= leaf.size != Size::Large;
             }
             let stale = Block::new(start, leaf.size.len_bytes());
             // The core notes small leaves by the table that they are in, as far as it was asked to take them out.
@@ -107,6 +116,7 @@ impl Tree {
                     debt.owe(extent, extent);
                     let dead = self.take_table(start, size.table_len_bytes());
                     self.dead.insert(start, dead);
+                    debt.unmovable |= size != Size::Small;
                 }
             }
         }
@@ -178,12 +188,15 @@ impl Tree {
         }
     }
 
-    /// Frees what awaited the flush of this debt.
-    pub(crate) fn release(&mut self, debt: &Debt) {
+    /// Frees what awaited the flush of this debt, and says how much that is.
+    pub(crate) fn release(&mut self, debt: &Debt) -> Released {
+        let (tables, leaves) = (self.table_frames(), self.heap_frames());
         if let Some(hull) = debt.hull {
             for start in self.dead_in(hull) {
                 self.dead.remove(&start);
             }
         }
+        let tables = tables - self.table_frames() + debt.retired;
+        Released { leaf_frames: leaves - self.heap_frames(), tables }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Debt {
     pub(crate) hull: Option<Block>,
     /// Blocks with a stale translation each, or entry that led to a table.
     pub(crate) stale: Vec<Block>,
+    /// Whether something was taken out by an entry that does not translate 2 MiB.
+    pub(crate) unmovable: bool,
     /// Tables that were replaced.
     pub(crate) retired: u64,
 }

@@ -7,7 +7,8 @@
 //! | `tree` | what is mapped in one kind, and which tables there are |
 //! | `addresses` | which addresses of a kind are free |
 //! | `mapping` | what mapping must do |
-//! | `changes` | what all else must do |
+//! | `changes` | what must come of what can take something away |
+//! | `relocation` | what a move must do |
 //! | `debt` | what awaits a flush |
 
 mod addresses;
@@ -15,6 +16,7 @@ mod block;
 mod changes;
 mod debt;
 mod mapping;
+mod relocation;
 mod rights;
 mod tree;
 

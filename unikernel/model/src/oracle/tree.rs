@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unikernel::memory::address::VirtAddr;
 use unikernel::memory::audit::TableCounts;
 use unikernel::memory::kind::Kind;
+use unikernel::memory::page_table::LeafCounts;
 
 /// What one leaf maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +18,12 @@ pub(crate) struct Leaf {
 }
 
 /// An entry that was taken out, and awaits a flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dead {
     /// Of a leaf that owns its memory.
     Leaf(Leaf),
-    /// Of a table that translates so many bytes, with how many there were of what, by level.
-    Table { len_bytes: u64, tables: [u64; 3], leaves: [u64; 3] },
+    /// Of a table that translates so many bytes, with how many there were of what, by level, and the leaves that were live.
+    Table { len_bytes: u64, tables: [u64; 3], leaves: [u64; 3], live: Vec<(u64, Leaf)> },
 }
 
 /// All of one kind. Keys are addresses of 48 bits.
@@ -61,6 +62,12 @@ impl Tree {
         self.leaves.range(first..block.end.max(first)).map(|(start, leaf)| (*start, leaf))
     }
 
+    /// How many leaves translate an address of the block.
+    pub(crate) fn leaf_counts(&self, block: Block) -> LeafCounts {
+        let count = |size| self.leaves_in(block).filter(|(_, leaf)| leaf.size == size).count() as u64;
+        LeafCounts { small: count(Size::Small), large: count(Size::Large), huge: count(Size::Huge) }
+    }
+
     /// Where tables in the block start that are full of leaves of this size.
     pub(crate) fn full_tables_in(&self, block: Block, size: Size) -> Vec<VirtAddr> {
         let extents = self.tables[size.index()].range(block.start..block.end);
@@ -89,7 +96,9 @@ impl Tree {
             tables[size.index()] += (before - of_size.len()) as u64;
         }
         let inside: Vec<u64> = self.leaves_in(extent).map(|(start, _)| start).collect();
-        for leaf in inside.iter().filter_map(|start| self.leaves.remove(start)) {
+        let live: Vec<(u64, Leaf)> =
+            inside.iter().filter_map(|start| Some((*start, self.leaves.remove(start)?))).collect();
+        for (_, leaf) in &live {
             leaves[leaf.size.index()] += 1;
         }
         for dead in self.dead_in(extent).iter().filter_map(|start| self.dead.remove(start)) {
@@ -103,7 +112,7 @@ impl Tree {
                 }
             }
         }
-        Dead::Table { len_bytes, tables, leaves }
+        Dead::Table { len_bytes, tables, leaves, live }
     }
 
     /// What an audit must count.

@@ -9,6 +9,7 @@ use crate::oracle::{Block, Concrete, Debt, Rights, Tree};
 use crate::place::{Part, Place};
 use crate::size::{PARTS, Size};
 use core::ops::Range;
+use unikernel::memory::frame::FrameBatch;
 use unikernel::memory::kind::Kind;
 use unikernel::memory::page_size::{Size1GiB, Size2MiB};
 use unikernel::memory::page_table::{Cursor, Detached, Error, Rejected, VaRange};
@@ -48,15 +49,33 @@ impl<'a> World<'a> {
         index: u8,
         place: Place,
         supply: &Supply,
+        tables: Option<u8>,
         spare: Option<u64>,
     ) -> Outcome {
+        let mut tables = match tables {
+            Some(count) => {
+                let Ok(tables) = FrameBatch::allocate(self.ground.cpu, count.into()) else {
+                    return Outcome::Skipped;
+                };
+                Some(tables)
+            }
+            None => None,
+        };
         let Some(mut range) = self.pick::<O>(index) else { return Outcome::Skipped };
         let owned = Block::of(range.range());
         let order = self.order(O::KIND, owned, place, supply, spare);
-        let attempt = O::offer(&mut self.ground, Holder::Range(&mut range), &order);
+        let brought = tables.as_ref().map(FrameBatch::count);
+        let attempt = O::offer(&mut self.ground, Holder::Range(&mut range, tables.as_mut()), &order);
         self.put_back(range);
-        let Some(attempt) = attempt else { return Outcome::Skipped };
-        agreed(self.mapped(O::KIND, owned, &attempt, &Debt::default()))
+        let Some(mut attempt) = attempt else { return Outcome::Skipped };
+        attempt.free = brought.unwrap_or(attempt.free);
+        let before = self.oracle.tree(O::KIND).table_frames();
+        let expected = self.mapped(O::KIND, owned, &attempt, &Debt::default());
+        if let (Some(brought), Some(left)) = (brought, tables) {
+            let new = self.oracle.tree(O::KIND).table_frames() - before;
+            assert_eq!(left.count(), brought - new, "frames for tables that are left");
+        }
+        agreed(expected)
     }
 
     fn order(&self, kind: Kind, owned: Block, place: Place, supply: &Supply, spare: Option<u64>) -> Order {
@@ -82,7 +101,7 @@ impl<'a> World<'a> {
     }
 
     /// Does a change to the oracle, and compares.
-    fn changed(
+    pub(super) fn changed(
         &mut self,
         kind: Kind,
         owned: Block,
@@ -148,12 +167,13 @@ impl<'a> World<'a> {
     }
 
     /// The change with all its values.
-    fn concrete(&mut self, kind: Kind, owned: Block, change: Change, part: Part) -> Concrete {
+    pub(super) fn concrete(&mut self, kind: Kind, owned: Block, change: Change, part: Part) -> Concrete {
         let tree = self.oracle.tree(kind);
         let range = part.resolve(owned, tree);
         match change {
             Change::Unmap => Concrete::Unmap(range),
             Change::Detach => Concrete::Detach(range),
+            Change::DetachLeafTables => Concrete::DetachLeafTables(range),
             Change::Trim => Concrete::Trim,
             Change::Protect(byte) => {
                 let rights = Rights::choose(kind, byte);
@@ -190,6 +210,7 @@ fn change_range<'a, O: Modelled>(
     match change {
         Concrete::Unmap(_) => range.unmap(),
         Concrete::Detach(_) => range.detach(),
+        Concrete::DetachLeafTables(_) => range.detach_leaf_tables(),
         Concrete::Trim => Ok(range.trim()),
         Concrete::Protect(_, rights) => range.protect(O::attributes(rights)),
         Concrete::Split(Size::Huge, at) => range.split::<Size1GiB>(at),
@@ -200,10 +221,14 @@ fn change_range<'a, O: Modelled>(
 }
 
 /// One change to a part of a cursor's range.
-fn change_part<'a, O: Modelled>(cursor: &mut Cursor<O, Cpu<'a>>, change: Concrete) -> Result<(), Error> {
+pub(super) fn change_part<'a, O: Modelled>(
+    cursor: &mut Cursor<O, Cpu<'a>>,
+    change: Concrete,
+) -> Result<(), Error> {
     match change {
         Concrete::Unmap(range) => cursor.unmap(range),
         Concrete::Detach(range) => cursor.detach(range),
+        Concrete::DetachLeafTables(range) => cursor.detach_leaf_tables(range),
         Concrete::Trim => {
             cursor.trim();
             Ok(())

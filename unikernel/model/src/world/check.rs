@@ -57,6 +57,8 @@ impl World<'_> {
             }
             assert_eq!(expected.next(), None, "a leaf of {owned:?} is missing");
             drop(expected);
+            let counts = self.oracle.tree(O::KIND).leaf_counts(owned);
+            assert_eq!(range.count_leaves(), counts, "how many leaves {owned:?} has");
             for at in self.questions(owned) {
                 self.compare_query::<O>(owned, at, range.query(at));
             }

@@ -37,6 +37,17 @@ impl<'d> Checked<'d> {
     }
 }
 
+/// Flushes by a shootdown, which must be asked for all of the debt.
+pub(super) fn shot_down<'a, O: Modelled>(
+    detached: Detached<O, Cpu<'a>>,
+    debt: &Debt,
+) -> Flushed<Detached<O, Cpu<'a>>> {
+    let by = Checked::new(vec![debt]);
+    let flushed = flush(detached, &by);
+    by.check();
+    flushed
+}
+
 impl<'a> World<'a> {
     fn pick_waiting<O: Modelled>(&mut self, which: u8) -> Option<Waiting<'a, O>> {
         let waiting = &mut O::side(&mut self.sides).waiting;
@@ -53,10 +64,7 @@ impl<'a> World<'a> {
                 Err(_) => panic!("{owned:?} belongs to this address space"),
             }
         } else {
-            let by = Checked::new(vec![&debt]);
-            let flushed = flush(detached, &by);
-            by.check();
-            flushed
+            shot_down(detached, &debt)
         };
         if let Release::Take(size, place) = release {
             self.take::<O>(&mut flushed, &debt, owned, size, place);
@@ -100,17 +108,23 @@ impl<'a> World<'a> {
         self.oracle.held = self.ground.taken.len() as u64;
     }
 
-    fn released<O: Modelled>(
+    pub(super) fn released<O: Modelled>(
         &mut self,
         flushed: Flushed<Detached<O, Cpu<'a>>>,
         debt: &Debt,
         owned: Block,
         spare: Option<u64>,
     ) {
-        let range: VaRange<O, _> = squeezed(self.ground.cpu, spare, |_| flushed.release());
+        let (range, freed): (VaRange<O, _>, _) =
+            squeezed(self.ground.cpu, spare, |_| flushed.release_counted());
         assert_eq!(range.range(), owned.range(), "the range that comes back");
         self.put_back(range);
-        self.oracle.tree(O::KIND).release(debt);
+        assert_eq!(freed, self.oracle.tree(O::KIND).release(debt), "what is freed of {owned:?}");
+        self.settled(debt);
+    }
+
+    /// The debt is paid.
+    pub(super) fn settled(&mut self, debt: &Debt) {
         self.oracle.retired -= debt.retired;
         self.oracle.outstanding -= usize::from(debt.hull.is_some());
     }

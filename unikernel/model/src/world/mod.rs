@@ -10,6 +10,7 @@
 //! | `ranges` | ranges given out, given back, cut and joined, on both |
 //! | `apply` | mappings and changes, on both |
 //! | `flush` | flushing and releasing, on both |
+//! | `relocate` | moves, on both |
 //! | `check` | whether both agree |
 //! | `finish` | everything goes back |
 //!
@@ -23,6 +24,7 @@ mod ground;
 mod modelled;
 mod prepare;
 mod ranges;
+mod relocate;
 mod steps;
 mod supply;
 

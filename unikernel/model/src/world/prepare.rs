@@ -36,7 +36,7 @@ impl World<'_> {
         };
         let supply =
             Supply { size, count, form: Form::Run, memory: range % 4, rights: range >> 4, exact: false };
-        self.map::<O>(range, Place::Behind(Size::Small, 0), &supply, None);
+        self.map::<O>(range, Place::Behind(Size::Small, 0), &supply, None, None);
         if count == PARTS && !range.is_multiple_of(4) {
             self.spoil::<O>(range, &supply);
         }
@@ -56,7 +56,7 @@ impl World<'_> {
             self.cursor::<O>(range, &[Step::Change(Change::Unmap, part)], None);
             self.flush_all::<O>();
             let other = Supply { count: 1, form: Form::Single, memory: supply.memory + 1, ..*supply };
-            self.map::<O>(range, at, &other, None);
+            self.map::<O>(range, at, &other, None, None);
         }
     }
 }

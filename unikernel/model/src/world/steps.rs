@@ -60,9 +60,16 @@ impl World<'_> {
             Action::GiveBack { kind, range } => of_kind!(kind, O => world.give_back::<O>(*range)),
             Action::Carve { kind, range, part } => of_kind!(kind, O => world.carve::<O>(*range, *part)),
             Action::Join { kind, range, other } => of_kind!(kind, O => world.join::<O>(*range, *other)),
-            Action::Map { kind, range, at, supply } => {
+            Action::Map { kind, range, at, supply, tables } => {
                 of_kind!(kind, O => world.ensure_range::<O>());
-                of_kind!(kind, O => world.map::<O>(*range, *at, supply, spare))
+                of_kind!(kind, O => world.map::<O>(*range, *at, supply, *tables, spare))
+            }
+            Action::Move(order) => {
+                world.ensure_range::<Tracked>();
+                if let Some(before) = order.before {
+                    world.ensure_leaves::<Tracked>(order.range, before);
+                }
+                world.relocate(order, spare)
             }
             Action::Change { kind, range, change } => {
                 of_kind!(kind, O => world.ensure_range::<O>());

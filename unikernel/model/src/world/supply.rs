@@ -19,7 +19,8 @@ use unikernel::memory::simulation::RING_0;
 
 /// What takes a mapping.
 pub(crate) enum Holder<'h, 'a, O: Modelled> {
-    Range(&'h mut VaRange<O, Cpu<'a>>),
+    /// With the frames that the caller brings for tables, if it does.
+    Range(&'h mut VaRange<O, Cpu<'a>>, Option<&'h mut FrameBatch<Size4KiB, Cpu<'a>>>),
     Cursor(&'h mut Cursor<O, Cpu<'a>>),
 }
 
@@ -55,7 +56,10 @@ fn put<'a, O: Modelled, S: LeafSize, B: Backing<O, S, Cpu<'a>>>(
     memory: Vec<u64>,
 ) -> Attempt {
     put_by(cpu, holder, order, backing, memory, |holder, backing, attributes| match holder {
-        Holder::Range(range) => range.map::<S, B>(order.at, backing, attributes),
+        Holder::Range(range, None) => range.map::<S, B>(order.at, backing, attributes),
+        Holder::Range(range, Some(tables)) => {
+            range.map_with_tables::<S, B>(order.at, backing, attributes, tables)
+        }
         Holder::Cursor(cursor) => cursor.map::<S, B>(order.at, backing, attributes),
     })
 }
@@ -72,7 +76,10 @@ where
     O::Leaf<Size4KiB, Cpu<'a>>: Backing<O, Size4KiB, Cpu<'a>>,
 {
     put_by(cpu, holder, order, leaf, vec![start], |holder, leaf, attributes| match holder {
-        Holder::Range(range) => range.map::<Size4KiB, _>(order.at, leaf, attributes),
+        Holder::Range(range, None) => range.map::<Size4KiB, _>(order.at, leaf, attributes),
+        Holder::Range(range, Some(tables)) => {
+            range.map_with_tables::<Size4KiB, _>(order.at, leaf, attributes, tables)
+        }
         Holder::Cursor(cursor) => cursor.map_page(order.at, leaf, attributes),
     })
 }

@@ -1,7 +1,7 @@
 //! Moves that are refused: both ranges stay as they were, and the source is released as ever.
 
 use super::fixture::*;
-use super::relocation::{Cpu, Heap, LEN, content, fill, flushed, heap, tables};
+use super::relocation::{Cpu, FULL, Heap, LEN, content, fill, flushed, heap, tables};
 use crate::memory::frame::{FrameBatch, OutOfFrames};
 use crate::memory::page_size::{PageSize, Size2MiB, Size4KiB};
 use crate::memory::page_table::{Detached, Error, Flushed, Moved, Tracked};
@@ -76,7 +76,7 @@ fn what_is_in_the_way_in_the_target_is_refused() {
         cursor.unmap(inside(&cursor, 0, MIB2)).unwrap();
         let target = release(cursor.finish());
         let Moved { source, target } = source.move_to(target, &mut none).unwrap();
-        assert_eq!(target.count_leaves().small, 512 + 7 + 1 + 1);
+        assert_eq!(target.count_leaves().small, FULL + 7 + 1 + 1);
         drop((source, target));
         state(cpu);
     });
