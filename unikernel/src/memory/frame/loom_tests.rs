@@ -6,6 +6,7 @@ use super::CpuFrames;
 use super::area::{AREA_FRAMES, AREA_WORDS};
 use super::bitmap::Bitmap;
 use super::pool::Pool;
+use super::unpromised::Grant;
 use crate::memory::atomic::{AtomicU16, AtomicU64, Ordering};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -217,52 +218,51 @@ fn loom_the_last_frame_goes_to_whom_it_was_promised() {
     );
 }
 
+/// One frame in each of two areas, one of them promised. No hint leads to the second, so that the search comes by each
+/// area in turn, which is when it may miss something.
+fn one_frame_in_each_area() -> Arc<Machine> {
+    let machine = Machine::of_areas(2, AREA_FRAMES - 1, 2);
+    machine.pool.bitmap.nonempty.clear_unless(1, || false);
+    assert!(machine.pool.promise(0, 1));
+    machine
+}
+
+/// Takes the frame of the second area by a grant, if it is there.
+fn use_second_area(machine: &Machine, mut grant: Grant<'_>) {
+    if machine.pool.bitmap.claim_exactly(AREA_FRAMES, 1) {
+        grant.spend(1);
+        machine.write(AREA_FRAMES, 1, 1);
+        machine.pool.release(AREA_FRAMES, 1);
+    }
+}
+
 #[test]
 fn loom_a_promised_frame_is_found_while_others_come_and_go() {
     check(
         || {
-            // One frame in each area; that of the first is held at the beginning, and that of the second promised.
-            let machine = Machine::of_areas(2, AREA_FRAMES - 1, 2);
+            let machine = one_frame_in_each_area();
             assert_eq!(machine.pool.allocate_run(0, 1), Some(AREA_FRAMES - 1));
-            assert!(machine.pool.promise(0, 1));
             machine
         },
         |machine| use_promised_frame(machine, 0, Pool::redeem_shared_frame),
         |machine| {
-            // Behind a search that began in the first area, and then from under it.
+            // A frame comes where the search has been, and another goes where it has not been.
             machine.pool.release(AREA_FRAMES - 1, 1);
-            if let Some(mut grant) = machine.pool.unpromised.grant(1, 1)
-                && machine.pool.bitmap.claim_exactly(AREA_FRAMES, 1)
-            {
-                grant.spend(1);
-                machine.write(AREA_FRAMES, 1, 1);
-                machine.pool.release(AREA_FRAMES, 1);
-            }
+            use_second_area(machine, machine.pool.unpromised.grant(1, 1).unwrap());
         },
     );
 }
 
 #[test]
-fn loom_a_promised_frame_is_found_while_a_run_is_tried_in_two_places() {
+fn loom_a_promised_frame_is_found_while_another_is_put_back() {
     check(
-        || {
-            // One frame in each area.
-            let machine = Machine::of_areas(2, AREA_FRAMES - 1, 2);
-            assert!(machine.pool.promise(0, 1));
-            machine
-        },
+        one_frame_in_each_area,
         |machine| use_promised_frame(machine, 0, Pool::redeem_shared_frame),
         |machine| {
-            // A run that others were quicker to claim, put back, and then another, by one grant.
-            let bitmap = &machine.pool.bitmap;
-            if let Some(mut grant) = machine.pool.unpromised.grant(1, 1) {
-                assert!(!bitmap.claim_exactly(0, 1), "it is taken");
-                if bitmap.claim_exactly(AREA_FRAMES, 1) {
-                    grant.spend(1);
-                    machine.write(AREA_FRAMES, 1, 1);
-                    machine.pool.release(AREA_FRAMES, 1);
-                }
-            }
+            // The same grant, subtracted from one area and then from the other.
+            let grant = machine.pool.unpromised.grant(1, 1).unwrap();
+            assert!(!machine.pool.bitmap.claim_exactly(0, 1), "it is taken");
+            use_second_area(machine, grant);
         },
     );
 }
