@@ -109,9 +109,8 @@ impl<'a> Bitmap<'a> {
         self.double_frees.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// How often frames were subtracted somewhere and put back, since others had claimed their bits. A search that found
-    /// nothing between two equal numbers missed nothing for that reason: it saw a counter that was subtracted from only
-    /// together with every putting back that came before.
+    /// How often frames were subtracted somewhere and put back, since others had claimed their bits. A search between
+    /// two equal numbers did not see the same frames missing in two places.
     pub(super) fn put_backs(&self) -> u64 {
         // Acquire: partner is the Release in `note_put_back`. Only a read-modify-write operation is sure to see the
         // last one.

@@ -42,6 +42,12 @@ impl FrameAllocator<'_> {
             && !self.cached_runs().any(|(first, count)| (first..first + count).contains(&frame))
     }
 
+    /// Takes these frames, and no others, out of the bitmap.
+    pub(super) fn claim(&self, first: u64, count: u64) {
+        self.pool.unpromised.grant(count, count).unwrap().spend(count);
+        assert!(self.pool.bitmap.claim_exactly(first, count));
+    }
+
     /// Loses count of a free frame of the 2 MiB with this number.
     pub(crate) fn miscount(&self, area: usize) {
         self.pool.bitmap.miscount(area);
