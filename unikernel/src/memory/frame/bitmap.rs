@@ -20,7 +20,7 @@
 //! taking sets it with Acquire, or acquires the counter, to which the one who frees adds with Release afterwards.
 //! All changes in between are read-modify-write operations, which keep such a pair connected.
 
-use super::area::{AREA_FRAMES, AREA_WORDS, WORD_FRAMES, bits, lowest_bits};
+use super::area::{AREA_FRAMES, AREA_WORDS, WORD_FRAMES, lowest_bits, masks};
 use super::hints::Hints;
 use crate::memory::atomic::{AtomicU16, AtomicU64, Ordering};
 #[cfg(not(loom))]
@@ -289,15 +289,4 @@ impl<'a> Bitmap<'a> {
             }
         }
     }
-}
-
-/// The words that `count` bits from bit number `first` on lie in, each with the mask of its part.
-fn masks(first: u64, count: u64) -> impl Iterator<Item = (usize, u64)> {
-    let (mut next, end) = (first, first.saturating_add(count));
-    core::iter::from_fn(move || {
-        let (word, bit) = (next / WORD_FRAMES, next % WORD_FRAMES);
-        let len = (WORD_FRAMES - bit).min(end - next);
-        next += len;
-        (len > 0).then_some((word as usize, bits(bit, len)))
-    })
 }
