@@ -24,7 +24,8 @@ pub(super) fn frames_for_tables(count: u64, free_frames: u64, range: VirtRange) 
     if count <= free_frames {
         return Ok(());
     }
-    Err(Error::OutOfFrames { range, cause: OutOfFrames { size: "4 KiB", count, free_frames } })
+    let cause = OutOfFrames { size: "4 KiB", count, free_frames, promised_frames: 0 };
+    Err(Error::OutOfFrames { range, cause })
 }
 
 impl Tree {

@@ -58,6 +58,11 @@ pub(super) fn check<M: Machine>(machine: &M, report: &mut AuditReport) {
         let (counted, found) = (statistics.free, report.frames.free);
         report.violation(Violation::FreeCount { counted, found });
     }
+    let (free, promised) = (statistics.free - statistics.cached, statistics.promised);
+    let unpromised = frames.unpromised();
+    if free != unpromised + promised {
+        report.violation(Violation::Credit { free, unpromised, promised });
+    }
     if statistics.double_frees > 0 {
         report.violation(Violation::FreedTwice { frames: statistics.double_frees });
     }

@@ -3,7 +3,7 @@
 use super::{AuditReport, Dump, Violation, audit};
 use crate::memory::address::PhysAddr;
 use crate::memory::atomic::Ordering;
-use crate::memory::frame::{Frame, FrameSource, FrameState};
+use crate::memory::frame::{Frame, FrameCredit, FrameSource, FrameState};
 use crate::memory::kind::Kind;
 use crate::memory::page_size::{Size2MiB, Size4KiB};
 use crate::memory::page_table::attributes::KernelAccess;
@@ -16,6 +16,7 @@ use crate::memory::page_table::{Kva, KvaRun, Machine, Mmio, Tracked, VaRange};
 use crate::memory::simulation::{PVM, SimulatedCpu};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 /// Heap, device registers and kernel memory, in small and large leaves.
 struct Mixed<'a> {
@@ -206,9 +207,24 @@ fn each_kind_of_damage_is_found() {
     assert!(found.contains(&Violation::FreedTwice { frames: 1 }), "{found:?}");
     let found = broken(|cpu, _| cpu.frames().miscount(3));
     assert!(
-        matches!(found[..], [Violation::FreeCount { counted, found }] if counted + 1 == found),
+        matches!(
+            found[..],
+            [Violation::FreeCount { counted, found }, Violation::Credit { .. }] if counted + 1 == found
+        ),
         "{found:?}"
     );
+    let found = broken(|cpu, _| {
+        let _credit = ManuallyDrop::new(FrameCredit::reserve(cpu, 7).unwrap());
+        cpu.frames().miscount_unpromised();
+    });
+    assert!(
+        matches!(
+            found[..],
+            [Violation::Credit { free, unpromised, promised: 7 }] if unpromised + 7 + 1 == free
+        ),
+        "{found:?}"
+    );
+    assert!(found[0].to_string().starts_with("credit does not add up"), "{}", found[0]);
     let found = broken(|cpu, _| {
         // SAFETY: the root of a test machine.
         let root = unsafe { cpu.table(cpu.space().root()) };

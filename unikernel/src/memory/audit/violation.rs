@@ -130,6 +130,15 @@ pub enum Violation {
         /// What there are.
         found: u64,
     },
+    /// Of the free frames in no CPU's cache, some are neither promised to a credit nor unpromised, or counted as both.
+    Credit {
+        /// How many there are.
+        free: u64,
+        /// How many are promised to nobody.
+        unpromised: u64,
+        /// How many credits hold.
+        promised: u64,
+    },
     /// Free frames were given back again. The allocator refused.
     FreedTwice {
         /// How many.
@@ -186,6 +195,11 @@ impl fmt::Display for Violation {
             Self::FreeCount { counted, found } => {
                 write!(formatter, "{found} frames are free, but the allocator counts {counted}")
             }
+            Self::Credit { free, unpromised, promised } => write!(
+                formatter,
+                "credit does not add up: {free} frames are free and in no CPU's cache, but {unpromised} are \
+                 unpromised and {promised} are promised"
+            ),
             Self::FreedTwice { frames } => {
                 write!(formatter, "{frames} frames were given back while they were free")
             }

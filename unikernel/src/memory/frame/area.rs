@@ -40,6 +40,17 @@ pub(super) const fn lowest_bits(word: u64, count: u64) -> u64 {
     word & !rest
 }
 
+/// The words that `count` bits from bit number `first` on lie in, each with the mask of its part.
+pub(super) fn masks(first: u64, count: u64) -> impl Iterator<Item = (usize, u64)> {
+    let (mut next, end) = (first, first.saturating_add(count));
+    core::iter::from_fn(move || {
+        let (word, bit) = (next / WORD_FRAMES, next % WORD_FRAMES);
+        let len = (WORD_FRAMES - bit).min(end - next);
+        next += len;
+        (len > 0).then_some((word as usize, bits(bit, len)))
+    })
+}
+
 /// Calls `each` with the frame number of every run of set bits in a word of the bitmap, and its length.
 pub(super) fn for_each_run(word: usize, mut mask: u64, mut each: impl FnMut(u64, u64)) {
     while mask != 0 {
@@ -55,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks() {
+    fn masks_of_bits() {
         assert_eq!(bits(0, 64), u64::MAX);
         assert_eq!(bits(63, 1), 1 << 63);
         assert_eq!(bits(4, 3), 0b111_0000);

@@ -51,8 +51,9 @@ impl<S: PageSize, M: FrameSource> FrameBatch<S, M> {
         if count > machine.frames().frame_count() / S::FRAMES {
             return Err(OutOfFrames::new::<S>(machine, count));
         }
-        if S::FRAMES == 1 {
-            batch.take_frames(count);
+        if S::FRAMES == 1 && batch.take_frames(count).is_none() {
+            drop(batch);
+            return Err(OutOfFrames::new::<S>(machine, count));
         }
         while batch.count < count {
             let Some(first) = machine.frames().pool.allocate(machine.cpu(), S::FRAMES, 1) else {
@@ -115,24 +116,43 @@ impl<S: PageSize, M: FrameSource> FrameBatch<S, M> {
         Some(unsafe { FrameRun::from_raw(self.machine, PhysAddr::of_frame(first.into()), taken) })
     }
 
-    /// Takes up to `count` 4 KiB frames, in pieces as large as there are.
-    fn take_frames(&mut self, count: u64) {
+    /// Takes `count` 4 KiB frames, in pieces as large as there are; fewer if others take some out of sight meanwhile.
+    /// `None` if there are not as many that are promised to nobody.
+    fn take_frames(&mut self, count: u64) -> Option<()> {
+        let machine = self.machine;
+        let (pool, cpu) = (&machine.frames().pool, machine.cpu());
+        self.take_cached(count);
+        if self.count == count {
+            return Some(());
+        }
+        let mut grant = pool.grant(cpu, count - self.count)?;
+        while count - self.count >= AREA_FRAMES
+            && let Some(area) = pool.take_area(cpu, &mut grant)
+        {
+            self.append((area * AREA_FRAMES) as u32, AREA_FRAMES as u32);
+        }
+        self.take_cached(count);
+        while self.count < count {
+            let left = count - self.count;
+            let append = |first, count| self.append(first as u32, count as u32);
+            if !pool.take_some(cpu, left, &mut grant, append) {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    /// Takes what the CPU's cache has for a batch of `count` 4 KiB frames: whole areas, then the last few frames.
+    fn take_cached(&mut self, count: u64) {
         let machine = self.machine;
         let (pool, cpu) = (&machine.frames().pool, machine.cpu());
         while count - self.count >= AREA_FRAMES
-            && let Some(area) = pool.try_allocate_area(cpu)
+            && let Some(area) = pool.take_cached_area(cpu)
         {
             self.append((area * AREA_FRAMES) as u32, AREA_FRAMES as u32);
         }
         if count - self.count <= BATCH_FROM_CACHE {
             pool.take_cached(cpu, count - self.count, |frame| self.append(frame as u32, 1));
-        }
-        loop {
-            let left = count - self.count;
-            if left == 0 || !pool.take_some(cpu, left, |first, count| self.append(first as u32, count as u32))
-            {
-                return;
-            }
         }
     }
 

@@ -9,6 +9,10 @@
 //! - A counter that goes from a whole area to 0 in one step means that all bits were clear and nobody was about to
 //!   set one: the area belongs to who did it, and plain stores may fill its words.
 //!
+//! A search that meets a counter below what it wants may come too early for frames that were given back behind it. Who
+//! puts frames back that it had subtracted, and tries elsewhere, counts that in [`Bitmap::put_backs`]; what is released
+//! is counted in [`Unpromised`](super::unpromised::Unpromised).
+//!
 //! Only a bit that changes from set to clear is ever counted. So what is freed twice changes nothing but a number in
 //! the statistics.
 //!
@@ -16,7 +20,7 @@
 //! taking sets it with Acquire, or acquires the counter, to which the one who frees adds with Release afterwards.
 //! All changes in between are read-modify-write operations, which keep such a pair connected.
 
-use super::area::{AREA_FRAMES, AREA_WORDS, WORD_FRAMES, bits, lowest_bits};
+use super::area::{AREA_FRAMES, AREA_WORDS, WORD_FRAMES, lowest_bits, masks};
 use super::hints::Hints;
 use crate::memory::atomic::{AtomicU16, AtomicU64, Ordering};
 #[cfg(not(loom))]
@@ -34,6 +38,7 @@ pub(super) struct Bitmap<'a> {
     pub(super) nonempty: Hints<'a>,
     pub(super) whole: Hints<'a>,
     double_frees: AtomicU64,
+    put_backs: AtomicU64,
 }
 
 impl<'a> Bitmap<'a> {
@@ -51,7 +56,14 @@ impl<'a> Bitmap<'a> {
             counter.store(0, Ordering::Relaxed);
         }
         let (nonempty, whole) = (Hints::new(nonempty), Hints::new(whole));
-        Self { words, counters, nonempty, whole, double_frees: AtomicU64::new(0) }
+        Self {
+            words,
+            counters,
+            nonempty,
+            whole,
+            double_frees: AtomicU64::new(0),
+            put_backs: AtomicU64::new(0),
+        }
     }
 
     /// How many areas there are.
@@ -61,8 +73,8 @@ impl<'a> Bitmap<'a> {
 
     /// Free frames of an area that nobody has begun to take; 0 beyond the end.
     pub(super) fn counter(&self, area: usize) -> u64 {
-        // Relaxed: whoever takes frames by it goes through `subtract` or `claim_area`.
-        self.counters.get(area).map_or(0, |counter| u64::from(counter.load(Ordering::Relaxed)))
+        // Acquire: partner is the Release of who subtracted; see `put_backs`.
+        self.counters.get(area).map_or(0, |counter| u64::from(counter.load(Ordering::Acquire)))
     }
 
     /// Whether the area is free as a whole, as far as one look can tell.
@@ -97,6 +109,21 @@ impl<'a> Bitmap<'a> {
         self.double_frees.fetch_add(frames, Ordering::Relaxed);
     }
 
+    /// How often frames were subtracted somewhere and put back, since others had claimed their bits. A search between
+    /// two equal numbers did not see the same frames missing in two places.
+    pub(super) fn put_backs(&self) -> u64 {
+        // Acquire: partner is the Release in `note_put_back`. Only a read-modify-write operation is sure to see the
+        // last one.
+        self.put_backs.fetch_add(0, Ordering::Acquire)
+    }
+
+    /// Counts frames that are in the counters again, before the same are subtracted elsewhere.
+    #[cold]
+    pub(super) fn note_put_back(&self) {
+        // Release: partner is the Acquire in `put_backs`.
+        self.put_backs.fetch_add(1, Ordering::Release);
+    }
+
     /// The bitmap words of an area with the index of the first; none beyond the end.
     #[inline]
     pub(super) fn area_words(&self, area: usize) -> (usize, &'a [AtomicU64]) {
@@ -125,7 +152,10 @@ impl<'a> Bitmap<'a> {
                 }
             }
             if left < wanted {
-                self.add(area, left);
+                if left > 0 {
+                    self.add(area, left);
+                    self.note_put_back();
+                }
                 return wanted - left;
             }
             // Others freed and claimed in this area while it was searched: each time round, one of them succeeded.
@@ -141,8 +171,8 @@ impl<'a> Bitmap<'a> {
         let Some(counter) = self.counters.get(area) else { return false };
         // Acquire: partner is the Release in `add`. All who ever freed in this area added to this counter after they
         // had cleared their bits, so their clearing comes before the stores below, and their writes to the frames
-        // before those of the new owner.
-        if counter.compare_exchange(WHOLE, 0, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        // before those of the new owner. Release: partner is the Acquire in `counter`.
+        if counter.compare_exchange(WHOLE, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return false;
         }
         for word in self.area_words(area).1 {
@@ -171,6 +201,7 @@ impl<'a> Bitmap<'a> {
                     self.clear(index, mask);
                 }
                 self.add(area, count);
+                self.note_put_back();
                 return false;
             }
             claimed_frames += u64::from(mask.count_ones());
@@ -196,14 +227,15 @@ impl<'a> Bitmap<'a> {
         released
     }
 
-    /// Gives back the frames in one bitmap word.
-    pub(super) fn release_word(&self, index: usize, mask: u64) {
+    /// Gives back the frames in one bitmap word, and returns how many of them had not been free.
+    pub(super) fn release_word(&self, index: usize, mask: u64) -> u64 {
         let cleared = self.clear(index, mask);
         self.add(index / AREA_WORDS, cleared);
         let missing = u64::from(mask.count_ones()) - cleared;
         if missing > 0 {
             self.count_double_frees(missing);
         }
+        cleared
     }
 
     /// Clears bits, and says how many of them were set.
@@ -237,16 +269,17 @@ impl<'a> Bitmap<'a> {
     /// how many: 0 if there are fewer than `least`.
     fn subtract(&self, area: usize, least: u64, most: u64) -> u64 {
         let Some(counter) = self.counters.get(area) else { return 0 };
-        let mut before = counter.load(Ordering::Relaxed);
+        // Acquire, for who finds too few: as in `counter`.
+        let mut before = counter.load(Ordering::Acquire);
         loop {
             let frames = most.min(u64::from(before));
             if frames < least || frames == 0 {
                 return 0;
             }
             // Acquire: partner is the Release in `add`, so that the clear bits that were counted are seen, and one
-            // look at each word of the area finds them.
+            // look at each word of the area finds them. Release: partner is the Acquire in `counter`.
             let after = before - frames as u16;
-            match counter.compare_exchange_weak(before, after, Ordering::Acquire, Ordering::Relaxed) {
+            match counter.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) if before == WHOLE => {
                     self.whole.clear_unless(area, || self.is_whole(area));
                     return frames;
@@ -256,15 +289,4 @@ impl<'a> Bitmap<'a> {
             }
         }
     }
-}
-
-/// The words that `count` bits from bit number `first` on lie in, each with the mask of its part.
-fn masks(first: u64, count: u64) -> impl Iterator<Item = (usize, u64)> {
-    let (mut next, end) = (first, first.saturating_add(count));
-    core::iter::from_fn(move || {
-        let (word, bit) = (next / WORD_FRAMES, next % WORD_FRAMES);
-        let len = (WORD_FRAMES - bit).min(end - next);
-        next += len;
-        (len > 0).then_some((word as usize, bits(bit, len)))
-    })
 }

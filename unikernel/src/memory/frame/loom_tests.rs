@@ -3,9 +3,10 @@
 extern crate std;
 
 use super::CpuFrames;
-use super::area::AREA_FRAMES;
+use super::area::{AREA_FRAMES, AREA_WORDS};
 use super::bitmap::Bitmap;
 use super::pool::Pool;
+use super::unpromised::Grant;
 use crate::memory::atomic::{AtomicU16, AtomicU64, Ordering};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-/// One area with its two CPUs, and the contents of its frames.
+/// Areas with two CPUs, and the contents of their frames.
 struct Machine {
     pool: Pool<'static>,
     contents: Vec<UnsafeCell<usize>>,
@@ -26,13 +27,19 @@ fn leak<T>(len: usize, new: impl Fn() -> T) -> &'static [T] {
 }
 
 impl Machine {
-    /// A machine in which these frames are free.
+    /// A machine of one area in which these frames are free.
     fn new(first: u64, count: u64) -> Arc<Self> {
+        Self::of_areas(1, first, count)
+    }
+
+    /// A machine of so many areas in which these frames are free.
+    fn of_areas(areas: usize, first: u64, count: u64) -> Arc<Self> {
         let word = || AtomicU64::new(0);
-        let bitmap = Bitmap::new(leak(2, word), leak(1, || AtomicU16::new(0)), leak(1, word), leak(1, word));
+        let counters = leak(areas, || AtomicU16::new(0));
+        let bitmap = Bitmap::new(leak(areas * AREA_WORDS, word), counters, leak(1, word), leak(1, word));
         let pool = Pool::new(bitmap, leak(2, CpuFrames::new));
-        assert_eq!(pool.bitmap.release(first, count), count);
-        let contents = (0..AREA_FRAMES).map(|_| UnsafeCell::new(0)).collect();
+        pool.release(first, count);
+        let contents = (0..areas as u64 * AREA_FRAMES).map(|_| UnsafeCell::new(0)).collect();
         Arc::new(Self { pool, contents, free: count })
     }
 
@@ -45,14 +52,22 @@ impl Machine {
         }
     }
 
-    /// Counter, bits and hints, after both CPUs are done and have drained their caches.
+    /// Counters, bits and hints, after both CPUs are done and have drained their caches.
     fn assert_all_free(&self) {
         let bitmap = &self.pool.bitmap;
-        let words = bitmap.area_words(0).1;
-        let clear: u32 = words.iter().map(|word| word.load(Ordering::Relaxed).count_zeros()).sum();
-        assert_eq!((u64::from(clear), bitmap.counter(0), bitmap.double_frees()), (self.free, self.free, 0));
-        assert_eq!(bitmap.nonempty.next_set(0, None), Some(0), "no search finds the free frames");
-        assert_eq!(bitmap.whole.next_set(0, None) == Some(0), self.free == AREA_FRAMES);
+        let mut free = 0;
+        for area in 0..bitmap.areas() {
+            let words = bitmap.area_words(area).1;
+            let clear: u32 = words.iter().map(|word| word.load(Ordering::Relaxed).count_zeros()).sum();
+            assert_eq!(bitmap.counter(area), u64::from(clear));
+            free += bitmap.counter(area);
+            let (nonempty, whole) = (bitmap.nonempty.next_set(area, None), bitmap.whole.next_set(area, None));
+            assert!(clear == 0 || nonempty == Some(area), "no search finds the free frames");
+            assert_eq!(whole == Some(area), bitmap.is_whole(area));
+        }
+        assert_eq!((free, bitmap.double_frees()), (self.free, 0));
+        let unpromised = &self.pool.unpromised;
+        assert_eq!((unpromised.frames(), unpromised.promised()), (self.free, 0));
     }
 }
 
@@ -79,6 +94,13 @@ fn use_one_frame(machine: &Machine, cpu: usize) {
         machine.pool.free_frame(cpu, frame);
     }
     machine.pool.drain(cpu);
+}
+
+/// Uses a frame that was promised, which is there whatever the other does.
+fn use_promised_frame(machine: &Machine, cpu: usize, redeem: fn(&Pool<'static>, usize) -> Option<u64>) {
+    let frame = redeem(&machine.pool, cpu).expect("a promised frame");
+    machine.write(frame, 1, cpu);
+    machine.pool.release(frame, 1);
 }
 
 fn use_shared_frames(machine: &Machine, most: u64) {
@@ -176,6 +198,71 @@ fn loom_a_hint_is_cleared_while_it_comes_true() {
             if bitmap.counter(0) == 0 {
                 bitmap.nonempty.clear_unless(0, || bitmap.counter(0) > 0);
             }
+        },
+    );
+}
+
+#[test]
+fn loom_the_last_frame_goes_to_whom_it_was_promised() {
+    check(
+        || {
+            let machine = Machine::new(63, 1);
+            assert!(machine.pool.promise(0, 1));
+            machine
+        },
+        |machine| {
+            use_promised_frame(machine, 0, Pool::redeem_frame);
+            machine.pool.drain(0);
+        },
+        |machine| use_one_frame(machine, 1),
+    );
+}
+
+/// One frame in each of two areas, one of them promised. No hint leads to the second, so that the search comes by each
+/// area in turn, which is when it may miss something.
+fn one_frame_in_each_area() -> Arc<Machine> {
+    let machine = Machine::of_areas(2, AREA_FRAMES - 1, 2);
+    machine.pool.bitmap.nonempty.clear_unless(1, || false);
+    assert!(machine.pool.promise(0, 1));
+    machine
+}
+
+/// Takes the frame of the second area by a grant, if it is there.
+fn use_second_area(machine: &Machine, mut grant: Grant<'_>) {
+    if machine.pool.bitmap.claim_exactly(AREA_FRAMES, 1) {
+        grant.spend(1);
+        machine.write(AREA_FRAMES, 1, 1);
+        machine.pool.release(AREA_FRAMES, 1);
+    }
+}
+
+#[test]
+fn loom_a_promised_frame_is_found_while_others_come_and_go() {
+    check(
+        || {
+            let machine = one_frame_in_each_area();
+            assert_eq!(machine.pool.allocate_run(0, 1), Some(AREA_FRAMES - 1));
+            machine
+        },
+        |machine| use_promised_frame(machine, 0, Pool::redeem_shared_frame),
+        |machine| {
+            // A frame comes where the search has been, and another goes where it has not been.
+            machine.pool.release(AREA_FRAMES - 1, 1);
+            use_second_area(machine, machine.pool.unpromised.grant(1, 1).unwrap());
+        },
+    );
+}
+
+#[test]
+fn loom_a_promised_frame_is_found_while_another_is_put_back() {
+    check(
+        one_frame_in_each_area,
+        |machine| use_promised_frame(machine, 0, Pool::redeem_shared_frame),
+        |machine| {
+            // The same grant, subtracted from one area and then from the other.
+            let grant = machine.pool.unpromised.grant(1, 1).unwrap();
+            assert!(!machine.pool.bitmap.claim_exactly(0, 1), "it is taken");
+            use_second_area(machine, grant);
         },
     );
 }

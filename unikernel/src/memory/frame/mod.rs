@@ -3,9 +3,11 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `owned`, `run`, `batch` | frames as values: one, several side by side, any number |
+//! | `credit` | the promise of frames, for who can't be told later that there are none |
 //! | `source` | the handle by which a frame finds its allocator |
 //! | `allocator`, `registration`, `statistics` | the allocator of a machine |
-//! | `pool`, `cpu_frames` | the CPUs' caches in front of the bitmap; safe against interruption by handlers |
+//! | `pool`, `give_back`, `redeem`, `cpu_frames` | the CPUs' caches in front of the bitmap; safe against interruption by handlers |
+//! | `unpromised` | how many frames of the bitmap may be taken without a promise |
 //! | `bitmap`, `search`, `hints`, `area` | which frames are free, shared by all CPUs without a lock |
 //! | `arrays`, `state`, `state_bytes`, `known_ram` | the memory of all that, and the note about the use of each frame |
 //!
@@ -18,11 +20,17 @@ mod arrays;
 mod batch;
 mod bitmap;
 mod cpu_frames;
+mod credit;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod credit_tests;
+mod give_back;
 mod hints;
 mod known_ram;
 mod out_of_frames;
 mod owned;
 mod pool;
+mod redeem;
 mod registration;
 mod run;
 mod search;
@@ -30,6 +38,7 @@ mod source;
 mod state;
 mod state_bytes;
 mod statistics;
+mod unpromised;
 
 #[cfg(test)]
 #[cfg(loom)]
@@ -46,11 +55,15 @@ pub(crate) mod test_machine;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod thread_tests;
 
 pub use allocator::FrameAllocator;
 pub use arrays::{FrameArrayLengths, FrameArrays, FrameArraysError};
 pub use batch::FrameBatch;
 pub use cpu_frames::CpuFrames;
+pub use credit::FrameCredit;
 pub use out_of_frames::OutOfFrames;
 pub use owned::Frame;
 pub use pool::CACHED_MAX;

@@ -11,7 +11,7 @@ const FRAMES: usize = 4 * 512;
 type SmallRun<'a> = FrameRun<Size4KiB, TestCpu<'a>>;
 
 fn run_of(cpu: TestCpu<'_>, first: u64, count: u64) -> SmallRun<'_> {
-    assert!(cpu.frames.pool.bitmap.claim_exactly(first, count));
+    cpu.frames.claim(first, count);
     // SAFETY: the line above took these frames from the allocator.
     unsafe { FrameRun::from_raw(cpu, PhysAddr::of_frame(first), count) }
 }

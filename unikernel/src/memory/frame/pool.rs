@@ -2,17 +2,17 @@
 //!
 //! A request goes to the cache of its CPU. If that is empty, full, or busy with what this CPU was interrupted in, it
 //! goes to the bitmap, in batches that touch each bitmap word once. A request that the bitmap can't satisfy drains the
-//! cache of its own CPU and tries once more. The caches of other CPUs stay out of reach: up to [`CACHED_MAX`] frames in
+//! cache of its own CPU and tries once more. What it takes of the bitmap it is granted first, so that it never takes
+//! what was promised to another. The caches of other CPUs stay out of reach: up to [`CACHED_MAX`] frames in
 //! each.
 //!
-//! A frame that is freed twice is found out by the bitmap, or because it lies on top of the CPU's cache. Deeper in a
-//! cache, in that of another CPU, or in the middle of a 2 MiB frame, it is found when the cache gives it back, unless it
-//! was handed out twice before.
+//! This file is about taking; [`give_back`](super::give_back) and [`redeem`](super::redeem) are the rest.
 
 use super::area::{AREA_FRAMES, AREA_WORDS, WORD_FRAMES, for_each_run};
 use super::bitmap::Bitmap;
 use super::cpu_frames::{AREAS_MAX, CpuFrames, Inside, SMALL_BATCH, SMALL_MAX};
 use super::search::Start;
+use super::unpromised::{Grant, Unpromised};
 
 /// How many 4 KiB frames the cache of one CPU holds at most, its 2 MiB frames included.
 pub const CACHED_MAX: u64 = SMALL_MAX as u64 + AREAS_MAX as u64 * AREA_FRAMES;
@@ -25,6 +25,7 @@ pub(super) const BATCH_FROM_CACHE: u64 = SMALL_BATCH as u64;
 pub(super) struct Pool<'a> {
     pub(super) bitmap: Bitmap<'a>,
     pub(super) cpus: &'a [CpuFrames],
+    pub(super) unpromised: Unpromised,
 }
 
 impl<'a> Pool<'a> {
@@ -33,7 +34,7 @@ impl<'a> Pool<'a> {
         for (index, cpu) in cpus.iter().enumerate() {
             cpu.reset((bitmap.areas() / cpus.len() * index) as u32);
         }
-        Self { bitmap, cpus }
+        Self { bitmap, cpus, unpromised: Unpromised::new() }
     }
 
     /// Takes `count` frames of `size` 4 KiB frames each, contiguous and aligned to that size.
@@ -51,18 +52,6 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Gives back `count` contiguous frames.
-    #[inline]
-    pub(super) fn free(&self, cpu: usize, first: u64, count: u64) {
-        match count {
-            1 => self.free_frame(cpu, first),
-            AREA_FRAMES if first.is_multiple_of(AREA_FRAMES) => self.free_area(cpu, first / AREA_FRAMES),
-            _ => {
-                self.bitmap.release(first, count);
-            }
-        }
-    }
-
     /// Takes a frame.
     #[inline]
     pub(super) fn allocate_frame(&self, cpu: usize) -> Option<u64> {
@@ -72,48 +61,32 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Gives a frame back.
-    #[inline]
-    pub(super) fn free_frame(&self, cpu: usize, frame: u64) {
-        let number = frame as u32;
-        let keep = |inside: Inside<'_>| inside.small().top() != Some(number) && inside.small().push(number);
-        if !self.bitmap.is_taken(frame) || !self.enter(cpu).is_some_and(keep) {
-            self.give_back_frame(cpu, frame);
-        }
-    }
-
     /// Takes an area.
     #[inline]
     pub(super) fn allocate_area(&self, cpu: usize) -> Option<u64> {
-        if let Some(area) = self.enter(cpu).and_then(|inside| inside.areas().pop()) {
-            return Some(u64::from(area));
-        }
-        self.allocate_areas(cpu, 1, 1)
+        self.take_cached_area(cpu).or_else(|| self.allocate_areas(cpu, 1, 1))
     }
 
-    /// Takes an area, and leaves the cache of 4 KiB frames alone if there is none.
-    pub(super) fn try_allocate_area(&self, cpu: usize) -> Option<u64> {
-        let cached = self.enter(cpu).and_then(|inside| inside.areas().pop()).map(u64::from);
-        cached.or_else(|| Some(self.bitmap.claim_areas(self.near(cpu), 1, 1)? as u64))
-    }
-
-    /// Gives an area back.
+    /// Takes an area out of the CPU's cache.
     #[inline]
-    pub(super) fn free_area(&self, cpu: usize, area: u64) {
-        if self.bitmap.looks_taken(area as usize)
-            && self.enter(cpu).is_some_and(|inside| inside.areas().push(area as u32))
-        {
-            return;
-        }
-        self.bitmap.release(area.saturating_mul(AREA_FRAMES), AREA_FRAMES);
+    pub(super) fn take_cached_area(&self, cpu: usize) -> Option<u64> {
+        self.enter(cpu)?.areas().pop().map(u64::from)
+    }
+
+    /// Takes an area of the bitmap, and leaves the cache of 4 KiB frames alone if there is none.
+    pub(super) fn take_area(&self, cpu: usize, grant: &mut Grant<'_>) -> Option<u64> {
+        let area = self.bitmap.claim_areas(self.near(cpu), 1, 1)?;
+        grant.spend(AREA_FRAMES);
+        Some(area as u64)
     }
 
     /// Takes `count` consecutive areas, the first a multiple of `align`.
     #[cold]
     pub(super) fn allocate_areas(&self, cpu: usize, count: u64, align: u64) -> Option<u64> {
+        let frames = count.checked_mul(AREA_FRAMES)?;
         let (count, align) = (usize::try_from(count).ok()?, usize::try_from(align).ok()?);
         let claim = || self.bitmap.claim_areas(self.near(cpu), count, align).map(|area| area as u64);
-        claim().or_else(|| self.drain(cpu).then(claim)?)
+        self.claim_granted(cpu, frames, claim)
     }
 
     /// Takes `count` contiguous frames: within one area, or from the start of one.
@@ -121,16 +94,34 @@ impl<'a> Pool<'a> {
         match count {
             AREA_FRAMES => Some(self.allocate_area(cpu)? * AREA_FRAMES),
             0..AREA_FRAMES => {
-                let claim = || self.bitmap.claim_run(&self.start(cpu), count);
-                claim().or_else(|| self.drain(cpu).then(claim)?)
+                self.claim_granted(cpu, count, || self.bitmap.claim_run(&self.start(cpu), count))
             }
             _ => {
+                // Granted as whole areas, since all of them are taken for a moment.
                 let areas = count.div_ceil(AREA_FRAMES);
                 let first = self.allocate_areas(cpu, areas, 1)? * AREA_FRAMES;
-                self.bitmap.release(first + count, areas * AREA_FRAMES - count);
+                self.release(first + count, areas * AREA_FRAMES - count);
                 Some(first)
             }
         }
+    }
+
+    /// So many frames of the bitmap that are promised to nobody, drained from the CPU's cache if there are not as many.
+    pub(super) fn grant(&self, cpu: usize, frames: u64) -> Option<Grant<'_>> {
+        let grant = || self.unpromised.grant(frames, frames);
+        grant().or_else(|| self.drain(cpu).then(grant)?)
+    }
+
+    /// Claims so many frames of the bitmap, all or none, when they are granted; and once more when the CPU's cache is
+    /// drained.
+    fn claim_granted(&self, cpu: usize, frames: u64, claim: impl Fn() -> Option<u64>) -> Option<u64> {
+        let claim = || {
+            let mut grant = self.unpromised.grant(frames, frames)?;
+            let first = claim()?;
+            grant.spend(frames);
+            Some(first)
+        };
+        claim().or_else(|| self.drain(cpu).then(claim)?)
     }
 
     /// Takes up to `most` frames out of the CPU's cache, giving each to `sink`.
@@ -141,10 +132,20 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Takes between 1 and `most` frames of the bitmap, wherever they are, giving the first and the length of each
-    /// run to `sink`. Returns whether there was one.
-    pub(super) fn take_some(&self, cpu: usize, most: u64, mut sink: impl FnMut(u64, u64)) -> bool {
-        let sink = |word, mask| for_each_run(word, mask, &mut sink);
+    /// Takes between 1 and `most` granted frames of the bitmap, wherever they are, giving the first and the length of
+    /// each run to `sink`. Returns whether there was one.
+    pub(super) fn take_some(
+        &self,
+        cpu: usize,
+        most: u64,
+        grant: &mut Grant<'_>,
+        mut sink: impl FnMut(u64, u64),
+    ) -> bool {
+        let most = most.min(grant.frames());
+        let sink = |word, mask: u64| {
+            grant.spend(u64::from(mask.count_ones()));
+            for_each_run(word, mask, &mut sink);
+        };
         let area = self.bitmap.claim_anywhere(&self.start(cpu), most, sink);
         if let (Some(area), Some(inside)) = (area, self.enter(cpu)) {
             inside.set_near(area);
@@ -152,20 +153,12 @@ impl<'a> Pool<'a> {
         area.is_some()
     }
 
-    /// Gives back all that the CPU's cache holds, and returns whether it held something.
-    #[cold]
-    pub(super) fn drain(&self, cpu: usize) -> bool {
-        let Some(inside) = self.enter(cpu) else { return false };
-        let small = self.give_back_small(&inside, SMALL_MAX);
-        self.give_back_areas(&inside) || small
-    }
-
     #[inline]
-    fn enter(&self, cpu: usize) -> Option<Inside<'a>> {
+    pub(super) fn enter(&self, cpu: usize) -> Option<Inside<'a>> {
         self.cpus.get(cpu)?.enter()
     }
 
-    fn near(&self, cpu: usize) -> usize {
+    pub(super) fn near(&self, cpu: usize) -> usize {
         self.cpus.get(cpu).map_or(0, CpuFrames::near)
     }
 
@@ -181,7 +174,7 @@ impl<'a> Pool<'a> {
     fn find_frame(&self, cpu: usize) -> Option<u64> {
         match self.enter(cpu) {
             Some(inside) => self.refill(cpu, &inside),
-            None => self.find_shared_frame(cpu),
+            None => self.claim_granted(cpu, 1, || self.claim_shared_frame(cpu)),
         }
     }
 
@@ -191,84 +184,38 @@ impl<'a> Pool<'a> {
         if let Some(frame) = inside.small().pop() {
             return Some(u64::from(frame));
         }
-        let claim = || {
-            // The lowest frame comes on top, so that frames taken one by one ascend.
-            let push = |word: usize, mut mask: u64| {
-                while mask != 0 {
-                    let bit = u64::BITS - 1 - mask.leading_zeros();
-                    mask &= !(1 << bit);
-                    inside.small().push(word as u32 * u64::BITS + bit);
-                }
-            };
-            self.bitmap.claim_anywhere(&self.start(cpu), SMALL_BATCH as u64, push)
-        };
-        let area = claim().or_else(|| self.give_back_areas(inside).then(claim)?)?;
-        inside.set_near(area);
+        if !self.fill(cpu, inside) {
+            self.give_back_areas(inside).then_some(())?;
+            self.fill(cpu, inside);
+        }
         inside.small().pop().map(u64::from)
     }
 
-    /// Takes a frame from the bitmap alone.
-    fn find_shared_frame(&self, cpu: usize) -> Option<u64> {
+    /// Fills the empty cache of 4 KiB frames by words of the bitmap, and says whether there is something in it.
+    pub(super) fn fill(&self, cpu: usize, inside: &Inside<'_>) -> bool {
+        let Some(mut grant) = self.unpromised.grant(1, SMALL_BATCH as u64) else { return false };
+        let most = grant.frames();
+        // The lowest frame comes on top, so that frames taken one by one ascend.
+        let push = |word: usize, mut mask: u64| {
+            grant.spend(u64::from(mask.count_ones()));
+            while mask != 0 {
+                let bit = u64::BITS - 1 - mask.leading_zeros();
+                mask &= !(1 << bit);
+                inside.small().push(word as u32 * u64::BITS + bit);
+            }
+        };
+        let Some(area) = self.bitmap.claim_anywhere(&self.start(cpu), most, push) else { return false };
+        inside.set_near(area);
+        true
+    }
+
+    /// Takes a frame from the bitmap alone, by a grant or a promise.
+    pub(super) fn claim_shared_frame(&self, cpu: usize) -> Option<u64> {
         let mut frame = None;
         self.bitmap.claim_anywhere(&self.start(cpu), 1, |word, mask| {
             frame = Some(word as u64 * WORD_FRAMES + u64::from(mask.trailing_zeros()));
         })?;
         frame
-    }
-
-    /// Gives back a frame that the cache did not keep.
-    #[cold]
-    fn give_back_frame(&self, cpu: usize, frame: u64) {
-        let number = frame as u32;
-        if !self.bitmap.is_taken(frame) {
-            return self.bitmap.count_double_frees(1);
-        }
-        match self.enter(cpu) {
-            Some(inside) if inside.small().top() == Some(number) => self.bitmap.count_double_frees(1),
-            Some(inside) => {
-                self.give_back_small(&inside, SMALL_BATCH);
-                inside.small().push(number);
-            }
-            None => self.bitmap.release_word((frame / WORD_FRAMES) as usize, 1 << (frame % WORD_FRAMES)),
-        }
-    }
-
-    /// Gives back up to `most` of the oldest 4 KiB frames, those of one bitmap word together.
-    #[cold]
-    fn give_back_small(&self, inside: &Inside<'_>, most: usize) -> bool {
-        let mut frames = [0; SMALL_MAX];
-        let taken = inside.small().take_oldest(&mut frames[..most.min(SMALL_MAX)]);
-        let mut rest = &mut frames[..taken];
-        while let Some(word) = rest.first().map(|frame| frame / u64::BITS) {
-            let (mut mask, mut others) = (0, 0);
-            for index in 0..rest.len() {
-                let frame = rest[index];
-                if frame / u64::BITS == word {
-                    let bit = 1 << (frame % u64::BITS);
-                    if mask & bit != 0 {
-                        self.bitmap.count_double_frees(1);
-                    }
-                    mask |= bit;
-                } else {
-                    rest[others] = frame;
-                    others += 1;
-                }
-            }
-            self.bitmap.release_word(word as usize, mask);
-            rest = &mut rest[..others];
-        }
-        taken > 0
-    }
-
-    /// Gives back all cached areas.
-    #[cold]
-    fn give_back_areas(&self, inside: &Inside<'_>) -> bool {
-        let mut any = false;
-        while let Some(area) = inside.areas().pop() {
-            self.bitmap.release(u64::from(area) * AREA_FRAMES, AREA_FRAMES);
-            any = true;
-        }
-        any
     }
 }
 

@@ -1,14 +1,11 @@
-//! Random requests against a set of frame numbers, and two threads against each other.
+//! Random requests against a set of frame numbers.
 
 use super::test_machine::{TestArrays, TestCpu};
 use super::*;
-use crate::memory::atomic::{AtomicU8, Ordering};
 use crate::memory::page_size::{PageSize, Size2MiB, Size4KiB};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use proptest::prelude::*;
-
-extern crate std;
 
 const CASES: u32 = if cfg!(miri) { 1 } else { 300 };
 const STEPS: usize = if cfg!(miri) { 8 } else { 120 };
@@ -24,6 +21,7 @@ enum Step {
     Run(u64),
     Batch(u64),
     LargeBatch(u64),
+    Reserve(u64),
     Drop(usize),
     Split(usize, u64),
     Join(usize, usize),
@@ -38,10 +36,11 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
         3 => count().prop_map(Step::Run),
         3 => count().prop_map(Step::Batch),
         1 => (0..3_u64).prop_map(Step::LargeBatch),
+        2 => count().prop_map(Step::Reserve),
         8 => any::<usize>().prop_map(Step::Drop),
         3 => (any::<usize>(), count()).prop_map(|(index, count)| Step::Split(index, count)),
         2 => (any::<usize>(), any::<usize>()).prop_map(|(one, other)| Step::Join(one, other)),
-        2 => (any::<usize>(), count()).prop_map(|(index, count)| Step::Refill(index, count)),
+        4 => (any::<usize>(), count()).prop_map(|(index, count)| Step::Refill(index, count)),
     ];
     proptest::collection::vec((0..2_usize, step), 1..STEPS)
 }
@@ -52,6 +51,7 @@ enum Held<'a> {
     Large(Frame<Size2MiB, TestCpu<'a>>),
     Run(FrameRun<Size4KiB, TestCpu<'a>>),
     Batch(FrameBatch<Size4KiB, TestCpu<'a>>),
+    Credit(FrameCredit<TestCpu<'a>>),
 }
 
 struct Model<'a> {
@@ -73,11 +73,12 @@ impl<'a> Model<'a> {
         assert!((first..first + count).all(|frame| self.taken.remove(&frame)));
     }
 
-    /// A request for frames anywhere may fail only if there are fewer outside of the other CPU's cache.
+    /// A request for frames anywhere may fail only if there are fewer outside of the other CPU's cache and all credits.
     fn may_fail(&self, cpu: TestCpu<'_>, error: &OutOfFrames) {
         let other = &self.frames.pool.cpus[1 - cpu.cpu];
         let unreachable = other.small().len() as u64 + other.areas().len() as u64 * Size2MiB::FRAMES;
-        assert!(error.free_frames - unreachable < error.count, "{error:?}, {unreachable} with the other CPU");
+        let reachable = error.free_frames - unreachable - error.promised_frames;
+        assert!(reachable < error.count, "{error:?}, {unreachable} with the other CPU");
     }
 
     fn hold(&mut self, held: Held<'a>) {
@@ -85,7 +86,7 @@ impl<'a> Model<'a> {
             Held::Small(frame) => self.take(frame.start().frame_number(), 1),
             Held::Large(frame) => self.take(frame.start().frame_number(), 512),
             Held::Run(run) => self.take(run.start().frame_number(), run.count()),
-            Held::Batch(_) => unreachable!("a batch is held run by run"),
+            Held::Batch(_) | Held::Credit(_) => {}
         }
         self.held.push(held);
     }
@@ -106,11 +107,25 @@ impl<'a> Model<'a> {
         again
     }
 
+    /// Takes up to `most` frames of a credit, none of which it may refuse.
+    fn take_promised(&mut self, credit: &mut FrameCredit<TestCpu<'a>>, most: u64) {
+        let left = credit.frames().saturating_sub(most);
+        while credit.frames() > left {
+            let large = if credit.frames() - left >= Size2MiB::FRAMES { credit.take_large() } else { None };
+            let held = match large {
+                Some(frame) => Held::Large(frame),
+                None => Held::Small(credit.take().expect("a promised frame")),
+            };
+            self.hold(held);
+        }
+    }
+
     fn discard(&mut self, held: Held<'a>) {
         match held {
             Held::Small(frame) => self.give_back(frame.start().frame_number(), 1),
             Held::Large(frame) => self.give_back(frame.start().frame_number(), 512),
             Held::Run(run) => self.give_back(run.start().frame_number(), run.count()),
+            Held::Credit(credit) => drop(credit),
             Held::Batch(mut batch) => {
                 while let Some(run) = batch.pop_run(100) {
                     self.give_back(run.start().frame_number(), run.count());
@@ -157,6 +172,10 @@ impl<'a> Model<'a> {
                     }
                 }
             }
+            Step::Reserve(count) => match FrameCredit::reserve(cpu, count) {
+                Ok(credit) => self.hold(Held::Credit(credit)),
+                Err(error) => self.may_fail(cpu, &error),
+            },
             Step::Drop(index) => {
                 if let Some(held) = self.pick(index) {
                     self.discard(held);
@@ -168,6 +187,10 @@ impl<'a> Model<'a> {
                     Ok((low, high)) => self.held.extend([Held::Run(low), Held::Run(high)]),
                     Err(run) => self.held.push(Held::Run(run)),
                 },
+                Some(Held::Credit(mut credit)) => {
+                    self.held.extend(credit.split(count).map(Held::Credit));
+                    self.held.push(Held::Credit(credit));
+                }
                 Some(held) => self.held.push(held),
                 None => (),
             },
@@ -179,6 +202,10 @@ impl<'a> Model<'a> {
                     },
                     Err((low, high)) => self.held.extend([Held::Run(low), Held::Run(high)]),
                 },
+                (Some(Held::Credit(mut credit)), Some(Held::Credit(other))) => {
+                    credit.join(other).unwrap();
+                    self.held.push(Held::Credit(credit));
+                }
                 (one, other) => self.held.extend(one.into_iter().chain(other)),
             },
             Step::Refill(index, count) => match self.pick(index) {
@@ -192,10 +219,18 @@ impl<'a> Model<'a> {
                     }
                     self.held.push(Held::Batch(batch));
                 }
+                Some(Held::Credit(mut credit)) => {
+                    self.take_promised(&mut credit, count);
+                    self.held.push(Held::Credit(credit));
+                }
                 held => self.held.extend(held),
             },
         }
-        assert_eq!(self.frames.statistics().free + self.taken.len() as u64, self.frames.statistics().total);
+        let statistics = self.frames.statistics();
+        assert_eq!(statistics.free + self.taken.len() as u64, statistics.total);
+        let promised = |held: &Held<'_>| if let Held::Credit(credit) = held { credit.frames() } else { 0 };
+        assert_eq!(statistics.promised, self.held.iter().map(promised).sum());
+        assert_eq!(self.frames.unpromised() + statistics.promised, statistics.free - statistics.cached);
     }
 }
 
@@ -225,59 +260,4 @@ proptest! {
         prop_assert_eq!(frames.statistics(), before);
         frames.assert_consistent();
     }
-}
-
-#[test]
-fn two_threads_never_hold_the_same_frame() {
-    // Miri is ten thousand times slower than the processor.
-    let (areas, size_max) = if cfg!(miri) { (2, 70) } else { (6, 700) };
-    let arrays = TestArrays::new(areas * 512, 2);
-    let frames = arrays.allocator();
-    let before = frames.statistics();
-    let rounds = if cfg!(miri) { 12 } else { 30_000 };
-    std::thread::scope(|scope| {
-        for cpu in 0..2 {
-            let cpu = frames.on_cpu(cpu);
-            scope.spawn(move || {
-                let mut state = 0x9e37_79b9_7f4a_7c15_u64 + cpu.cpu as u64;
-                let mut held: Vec<FrameRun<Size4KiB, _>> = Vec::new();
-                let mark = |run: &FrameRun<Size4KiB, TestCpu<'_>>, from: u8, to: u8| {
-                    let first = run.start().frame_number();
-                    for frame in first..first + run.count() {
-                        let mark: &AtomicU8 = cpu.frames.mark(frame);
-                        assert_eq!(mark.swap(to, Ordering::Relaxed), from, "frame {frame}");
-                    }
-                };
-                for _ in 0..rounds {
-                    state =
-                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    let (choice, size) = (
-                        state >> 33,
-                        [1, 1, 1, 3, 20, 100, 512, 700][(state >> 60) as usize % 8].min(size_max),
-                    );
-                    if choice % 100 < 50 {
-                        if let Ok(run) = FrameRun::allocate(cpu, size) {
-                            mark(&run, 0, 1);
-                            held.push(run);
-                        }
-                    } else if choice % 100 < 55 {
-                        let mut batch =
-                            FrameBatch::allocate(cpu, size).unwrap_or_else(|_| FrameBatch::new(cpu));
-                        while let Some(run) = batch.pop_run(u64::MAX) {
-                            mark(&run, 0, 1);
-                            held.push(run);
-                        }
-                    } else if !held.is_empty() {
-                        let run = held.swap_remove(choice as usize / 100 % held.len());
-                        mark(&run, 1, 0);
-                    }
-                }
-                held.iter().for_each(|run| mark(run, 1, 0));
-                drop(held);
-                cpu.frames.pool.drain(cpu.cpu);
-            });
-        }
-    });
-    assert_eq!(frames.statistics(), before);
-    frames.assert_consistent();
 }

@@ -47,7 +47,7 @@ impl FrameAllocator<'_> {
             self.set_state(0, FrameState::Reserved);
             (first, count) = (1, count - 1);
         }
-        self.pool.bitmap.release(first, count);
+        self.pool.release(first, count);
         self.total.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
@@ -74,7 +74,7 @@ impl FrameAllocator<'_> {
     pub unsafe fn release_reserved(&self, first_frame: u64, count: u64) -> Result<(), RegisterError> {
         // SAFETY: 2 and 4.
         unsafe { self.change(first_frame, count, FrameState::Reserved, FrameState::Unmapped) }?;
-        self.pool.bitmap.release(first_frame, count);
+        self.pool.release(first_frame, count);
         self.total.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }

@@ -67,6 +67,7 @@ impl Bitmap<'_> {
                         None => return Some(first),
                         Some(lost) => {
                             self.release(first as u64 * AREA_FRAMES, (lost - first) as u64 * AREA_FRAMES);
+                            self.note_put_back();
                             self.whole.clear_unless(lost, || self.is_whole(lost));
                             lost + 1
                         }

@@ -15,6 +15,8 @@ pub struct FrameStatistics {
     pub free: u64,
     /// 4 KiB frames in the caches of CPUs.
     pub cached: u64,
+    /// 4 KiB frames that are free, and promised to credits.
+    pub promised: u64,
     /// 2 MiB areas that are free as a whole, those in the caches of CPUs included.
     pub whole_areas: u64,
     /// 4 KiB frames that were freed while they were free. Each is a mistake in unsafe code, and had no effect.
@@ -33,6 +35,7 @@ impl FrameAllocator<'_> {
             total: self.total.load(Ordering::Relaxed),
             free: (0..bitmap.areas()).map(|area| bitmap.counter(area)).sum::<u64>() + cached,
             cached,
+            promised: self.promised(),
             whole_areas: whole_areas + cached_areas,
             double_frees: bitmap.double_frees(),
         }

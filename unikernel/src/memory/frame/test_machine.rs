@@ -42,9 +42,20 @@ impl FrameAllocator<'_> {
             && !self.cached_runs().any(|(first, count)| (first..first + count).contains(&frame))
     }
 
+    /// Takes these frames, and no others, out of the bitmap.
+    pub(super) fn claim(&self, first: u64, count: u64) {
+        self.pool.unpromised.grant(count, count).unwrap().spend(count);
+        assert!(self.pool.bitmap.claim_exactly(first, count));
+    }
+
     /// Loses count of a free frame of the 2 MiB with this number.
     pub(crate) fn miscount(&self, area: usize) {
         self.pool.bitmap.miscount(area);
+    }
+
+    /// Loses count of a frame that is promised to nobody.
+    pub(crate) fn miscount_unpromised(&self) {
+        self.pool.unpromised.miscount();
     }
 }
 
@@ -97,7 +108,7 @@ impl FrameAllocator<'_> {
         TestCpu { frames: self, cpu }
     }
 
-    /// Checks that counters and hints say what the bits say. Nobody may be allocating or freeing.
+    /// Checks that counters, hints and credit say what the bits say. Nobody may be allocating or freeing.
     pub(crate) fn assert_consistent(&self) {
         let bitmap = &self.pool.bitmap;
         for area in 0..bitmap.areas() {
@@ -108,5 +119,7 @@ impl FrameAllocator<'_> {
             assert!(clear == 0 || nonempty == Some(area), "area {area} has frames that no search finds");
             assert_eq!(bitmap.is_whole(area), whole == Some(area), "area {area} has a wrong hint");
         }
+        let free: u64 = (0..bitmap.areas()).map(|area| bitmap.counter(area)).sum();
+        assert_eq!(self.unpromised() + self.promised(), free, "{} are promised", self.promised());
     }
 }

@@ -121,7 +121,7 @@ fn areas_claimed_before_one_that_is_lost_go_back() {
     let frames = arrays.allocator();
     let cpu = frames.on_cpu(0);
     let bitmap = &frames.pool.bitmap;
-    assert!(bitmap.claim_exactly(3 * AREA_FRAMES, 1));
+    frames.claim(3 * AREA_FRAMES, 1);
     // What a search sees while another CPU breaks the area.
     bitmap.whole.set(3);
     assert!(FrameRun::<Size2MiB, _>::allocate(cpu, 3).is_err());
@@ -135,7 +135,7 @@ fn a_run_that_is_half_taken_goes_back() {
     let arrays = TestArrays::new(AREA, 1);
     let frames = arrays.allocator();
     let bitmap = &frames.pool.bitmap;
-    assert!(bitmap.claim_exactly(300, 1));
+    frames.claim(300, 1);
     assert!(!bitmap.claim_exactly(100, 300));
     frames.assert_consistent();
     assert_eq!(frames.statistics().free, AREA_FRAMES - 2);

@@ -18,7 +18,8 @@ fn hold_all_but(cpu: Cpu<'_>, left: u64) -> FrameBatch<Size4KiB, Cpu<'_>> {
 }
 
 fn out_of_frames(range: VirtRange, count: u64, free_frames: u64) -> Error {
-    Error::OutOfFrames { range, cause: OutOfFrames { size: Size4KiB::NAME, count, free_frames } }
+    let cause = OutOfFrames { size: Size4KiB::NAME, count, free_frames, promised_frames: 0 };
+    Error::OutOfFrames { range, cause }
 }
 
 /// Maps `backing` at `offset` with each number of free frames below the `needed`, and then with just those.
@@ -147,7 +148,7 @@ fn splitting_needs_a_table_or_changes_nothing_and_promoting_needs_none() {
 fn an_address_space_without_a_frame_for_its_root_is_refused() {
     let mut memory = SimulatedRam::new(2, 2, 1);
     let machine = Simulation::new(&mut memory, RING_0, core::slice::from_ref(&(0..1))).unwrap();
-    let cause = OutOfFrames { size: Size4KiB::NAME, count: 1, free_frames: 0 };
+    let cause = OutOfFrames { size: Size4KiB::NAME, count: 1, free_frames: 0, promised_frames: 0 };
     assert!(matches!(machine.boot(), Err(SimulationError::OutOfFrames(found)) if found == cause));
     assert!(matches!(machine.boot(), Err(SimulationError::Booted)));
 }

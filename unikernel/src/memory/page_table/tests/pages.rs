@@ -44,7 +44,7 @@ fn a_page_is_refused_as_a_range_is() {
         let held = FrameBatch::<Size4KiB, _>::allocate(cpu, free(cpu) - 1).unwrap();
         let mut frame = Frame::<Size4KiB, _>::allocate(cpu).unwrap();
         let range = inside(&cursor, 0, KIB4);
-        let cause = OutOfFrames { size: Size4KiB::NAME, count: 3, free_frames: 0 };
+        let cause = OutOfFrames { size: Size4KiB::NAME, count: 3, free_frames: 0, promised_frames: 0 };
         let before = state(cpu);
         let (error, back) = refused(cursor.map_page(range.start, frame, HEAP));
         assert_eq!(error, Error::OutOfFrames { range, cause });
