@@ -13,7 +13,9 @@ use system_tests::lane::Lane;
 use system_tests::verdict::{Failure, Verdict};
 use tempfile::TempDir;
 
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 11] = [
+    "heap-churn",
+    "map-churn",
     "address-in-address",
     "checkerboard",
     "moving-inversions",
@@ -23,6 +25,16 @@ const METHODS: [&str; 9] = [
     "block-move",
     "bandwidth",
     "latency",
+];
+/// Where and with how much memory churns run: on each machine, from little to much.
+const CHURNS: [(Lane, &str); 7] = [
+    (Lane::Kvm, "16M"),
+    (Lane::Kvm, "64M"),
+    (Lane::Kvm, "1G"),
+    (Lane::Kvm, "6G"),
+    (Lane::QemuQ35, "16M"),
+    (Lane::QemuPc, "64M"),
+    (Lane::QemuMicrovm, "1G"),
 ];
 /// Status of a command line that the application does not follow.
 const USAGE: u8 = 2;
@@ -39,9 +51,13 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         ("stress/no_result_is_an_error", no_result_is_an_error),
         ("stress/refused", refused),
     ];
+    let churns = CHURNS.iter().map(|&(lane, memory)| {
+        context.trial(lane, &format!("stress/churns/{memory}"), move || churns(context, lane, memory))
+    });
     [Lane::Kvm, Lane::QemuMicrovm]
         .into_iter()
         .flat_map(|lane| tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))))
+        .chain(churns)
         .collect()
 }
 
@@ -64,12 +80,12 @@ fn each_method_passes(context: &Context, lane: Lane) -> Outcome {
     verdict
         .status(0)?
         .prints(METHODS)?
-        .prints(["memory-stress: PASSED: 4 MiB, 7 method runs", " 0 wrong words"])?;
+        .prints(["memory-stress: PASSED: 4 MiB, 9 method runs", " 0 wrong words"])?;
     Ok(())
 }
 
 fn each_method_finds_an_injected_fault(context: &Context, lane: Lane) -> Outcome {
-    let verify = METHODS[..7].join(",");
+    let verify = METHODS[2..9].join(",");
     let arguments = ["--size", "4M", "--method", &verify, "--inject=sticky@0x123458", "--json"];
     let verdict = boot(context, lane, &arguments).timeout(Duration::from_secs(60)).end()?;
     verdict.status(KernelStatus::VerificationFailure.code())?;
@@ -109,6 +125,41 @@ fn expect(verdict: &Verdict, document: &Value, complete: bool, word: &str) -> Ou
         && document["verdict"] == word
         && document["tested_bytes"].as_u64().is_some_and(|bytes| bytes >= 1 << 20);
     if right { Ok(()) } else { Err(verdict.failure(format!("the document is not as expected: {document}"))) }
+}
+
+/// Every part does something, nothing is wrong, and the tables and frames are as they must be afterwards.
+fn churns(context: &Context, lane: Lane, memory: &str) -> Outcome {
+    let _alone = memory.ends_with('G').then(|| context.large_guest());
+    let arguments = ["--method", "heap-churn,map-churn", "--audit", "--json"];
+    let boot = context.boot(lane, &context.artifacts.memory_stress).memory(memory).arguments(arguments);
+    let verdict = boot.timeout(Duration::from_secs(120)).end()?;
+    verdict.status(0)?;
+    verdict.prints(["memory-stress: PASSED: ", " 0 wrong words", "audit: clean"])?;
+    let document = console_document(&verdict)?;
+    let entries = document["churn"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (name, part) in [
+        ("heap-churn", "replace"),
+        ("heap-churn", "resize"),
+        ("heap-churn", "push"),
+        ("heap-churn", "scatter"),
+        ("heap-churn", "large"),
+        ("map-churn", "map-4k-single"),
+        ("map-churn", "unmap-4k-single"),
+        ("map-churn", "map-4k-batch-8"),
+        ("map-churn", "unmap-4k-batch-8"),
+    ] {
+        let entry = entries.iter().find(|entry| entry["name"] == name && entry["part"] == part);
+        let figures = entry.map(|entry| [&entry["operations"], &entry["picoseconds_an_operation"]]);
+        if !figures.is_some_and(|figures| figures.iter().all(|figure| figure.as_u64() > Some(0))) {
+            return Err(verdict.failure(format!("{name} has no figures of {part}: {document}")));
+        }
+    }
+    let room = entries.iter().find(|entry| entry["part"] == "scatter");
+    let largest = room.and_then(|entry| entry["largest_block_bytes"].as_u64());
+    if largest.is_none_or(|bytes| bytes == 0) || document["tested_bytes"] != 0 {
+        return Err(verdict.failure(format!("the document is not as expected: {document}")));
+    }
+    Ok(())
 }
 
 /// A file for a result, in a folder of its own.

@@ -3,6 +3,7 @@
 //! It is published at each wrong word that it lists, after each method, and twice a second, so that a run which is ended
 //! from outside leaves what it had; `complete` is false in all but the last. Its length does not grow with the number of passes.
 
+use crate::churn::figure::{Figure, Pages, Room};
 use crate::platform::{Platform, mib_per_second, nanoseconds};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,13 +24,13 @@ pub struct Document {
     pub schema: &'static str,
     /// Whether the run came to its end.
     pub complete: bool,
-    /// `passed` only if every method that was asked for came to its end, `failed`, `incomplete` if time was up before that,
-    /// `not-verified` after measurements alone, or `running` in a document that is not complete and
-    /// has nothing wrong yet.
+    /// `passed` only if every method that was asked for came to its end, `failed` if there are wrong words or `errors`,
+    /// `incomplete` if time was up before that, `not-verified` after measurements alone, or `running` in a document that is
+    /// not complete and has nothing wrong yet.
     pub verdict: &'static str,
     /// Seed of the random methods, as `0x…`: a JSON number can't hold all 64 bits everywhere.
     pub seed: String,
-    /// Memory under test.
+    /// Memory under test, which churns need none of.
     pub tested_bytes: u64,
     /// `none`, `avx2` or `avx512`.
     pub vectors: &'static str,
@@ -39,10 +40,14 @@ pub struct Document {
     pub wrong_words: u64,
     /// The first of them.
     pub wrong_words_listed: Vec<WrongWordEntry>,
+    /// What churns found wrong otherwise, such as memory that was not given back.
+    pub errors: Vec<String>,
     /// The fault that was made on purpose, if one was.
     pub injected: Option<InjectedEntry>,
     /// Each method that has run, in order.
     pub methods: Vec<MethodEntry>,
+    /// Figures of each part of the churns that have run.
+    pub churn: Vec<ChurnEntry>,
     /// Bandwidths, if they were measured.
     pub bandwidth: Vec<BandwidthEntry>,
     /// Latencies, if they were measured.
@@ -122,6 +127,61 @@ impl MethodEntry {
     }
 }
 
+/// All runs of a part of a churn. Times are those of its operations alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChurnEntry {
+    /// `heap-churn` or `map-churn`.
+    pub name: &'static str,
+    /// The part: see [`churn::heap`](crate::churn::heap) and [`churn::map`](crate::churn::map).
+    pub part: String,
+    /// Operations that were done.
+    pub operations: u64,
+    /// Operations that were refused for lack of memory.
+    pub refused: u64,
+    /// How long all of them took.
+    pub elapsed_ns: u64,
+    /// Time of one, in picoseconds.
+    pub picoseconds_an_operation: u64,
+    /// For parts that map: how many pages an operation is about.
+    pub pages_an_operation: Option<u64>,
+    /// And how long each is.
+    pub page_bytes: Option<u64>,
+    /// For scattered blocks: what was free at the end of the latest run, while those that survived were there.
+    pub free_bytes: Option<u64>,
+    /// And the largest block that could be allocated of it.
+    pub largest_block_bytes: Option<u64>,
+}
+
+impl ChurnEntry {
+    /// A part that has not run.
+    #[must_use]
+    pub fn new(name: &'static str, figure: &Figure) -> Self {
+        Self {
+            name,
+            part: figure.part.clone(),
+            operations: 0,
+            refused: 0,
+            elapsed_ns: 0,
+            picoseconds_an_operation: 0,
+            pages_an_operation: figure.pages.map(|Pages { count, .. }| count),
+            page_bytes: figure.pages.map(|Pages { page_bytes, .. }| page_bytes),
+            free_bytes: None,
+            largest_block_bytes: None,
+        }
+    }
+
+    /// Adds one run.
+    pub fn add(&mut self, figure: &Figure) {
+        self.operations = self.operations.saturating_add(figure.operations);
+        self.refused = self.refused.saturating_add(figure.refused);
+        self.elapsed_ns = self.elapsed_ns.saturating_add(nanoseconds(figure.time));
+        self.picoseconds_an_operation = self.elapsed_ns.saturating_mul(1000) / self.operations.max(1);
+        if let Some(Room { free_bytes, largest_block_bytes }) = figure.room {
+            (self.free_bytes, self.largest_block_bytes) = (Some(free_bytes), Some(largest_block_bytes));
+        }
+    }
+}
+
 /// A measured bandwidth.
 #[derive(Clone, Debug, Serialize)]
 pub struct BandwidthEntry {
@@ -145,7 +205,7 @@ pub struct LatencyEntry {
 impl Document {
     /// Hands the document over, `elapsed` after the start of the run.
     pub(crate) fn publish(&mut self, platform: &impl Platform, elapsed: Duration) {
-        if !self.complete && self.wrong_words > 0 {
+        if !self.complete && (self.wrong_words > 0 || !self.errors.is_empty()) {
             self.verdict = "failed";
         }
         self.elapsed_ns = nanoseconds(elapsed);

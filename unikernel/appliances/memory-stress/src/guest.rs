@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
+use memory_stress::churn::map::typed::TypedCore;
 use memory_stress::kernel::{Kernels, Vectors};
 use memory_stress::platform::Platform;
 use memory_stress::program::{self, Verdict};
@@ -10,6 +11,7 @@ use unikernel::ApplicationStatus;
 use unikernel::cpu::{clock, vectors};
 use unikernel::device::{console, result};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
+use unikernel::memory::live::{Live, LocalFlush};
 use unikernel::memory::{heap, live};
 
 struct Guest;
@@ -26,6 +28,8 @@ pub(crate) fn run(arguments: &[String]) -> ApplicationStatus {
 }
 
 impl Platform for Guest {
+    type Mapper = TypedCore<Live, LocalFlush>;
+
     fn now(&self) -> Duration {
         clock::since_boot()
     }
@@ -46,6 +50,16 @@ impl Platform for Guest {
 
     fn physical_address(&self, address: u64) -> Option<u64> {
         live::physical_address(VirtAddr::new(address)).map(PhysAddr::as_u64)
+    }
+
+    fn mapper(&self) -> Option<Self::Mapper> {
+        let machine = live::machine()?;
+        // SAFETY: these are the tables that the processor walks.
+        Some(unsafe {
+            TypedCore::new(machine, LocalFlush, |_, _, address| {
+                core::ptr::with_exposed_provenance_mut(address.as_u64() as usize)
+            })
+        })
     }
 
     fn is_terminal(&self) -> bool {

@@ -7,6 +7,7 @@
 //! | [`content`], [`method`] | what is written where, and in which steps |
 //! | [`memory`], [`execute`] | memory under test, and methods at work on it |
 //! | [`measure`] | bandwidth and latency |
+//! | [`churn`] | work that stresses the allocator and the page tables |
 //! | [`options`], [`program`], [`document`] | command line, run, result |
 //! | [`platform`] | what it needs of guest or host |
 #![no_std]
@@ -15,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod churn;
 pub mod content;
 pub mod document;
 pub mod execute;
@@ -26,4 +28,5 @@ pub mod options;
 pub mod platform;
 pub mod program;
 mod progress;
+mod regions;
 mod run;

@@ -1,5 +1,6 @@
 //! The command line of memory-stress.
 
+use crate::churn::Churn;
 use crate::method::Method;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,6 +12,8 @@ pub const DEFAULT_SEED: u64 = 0x0f4e_e401_d000_0001;
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
+    /// A churn, which verifies what it marks.
+    Churn(Churn),
     /// A method that verifies memory.
     Verify(Method),
     /// Read, write and copy bandwidth by working set.
@@ -22,7 +25,7 @@ pub enum Work {
 /// All options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// What to run, in order.
+    /// What to run, in order: churns come first, since they need the memory that other methods hold.
     pub work: Vec<Work>,
     /// Bytes to test; most of what is free if not given.
     pub size: Option<u64>,
@@ -75,13 +78,28 @@ impl Work {
     /// Everything there is, in the order in which it runs.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        Method::ALL.into_iter().map(Self::Verify).chain([Self::Bandwidth, Self::Latency]).collect()
+        let churns = Churn::ALL.into_iter().map(Self::Churn);
+        let methods = Method::ALL.into_iter().map(Self::Verify);
+        churns.chain(methods).chain([Self::Bandwidth, Self::Latency]).collect()
+    }
+
+    /// Whether it works on memory that is held for it.
+    #[must_use]
+    pub const fn needs_regions(self) -> bool {
+        !matches!(self, Self::Churn(_))
+    }
+
+    /// Whether it verifies anything, and hence runs in each pass.
+    #[must_use]
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::Churn(_) | Self::Verify(_))
     }
 
     /// The name on the command line and in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Churn(churn) => churn.name(),
             Self::Verify(method) => method.name(),
             Self::Bandwidth => "bandwidth",
             Self::Latency => "latency",
@@ -92,6 +110,7 @@ impl Work {
     #[must_use]
     pub const fn purpose(self) -> &'static str {
         match self {
+            Self::Churn(churn) => churn.purpose(),
             Self::Verify(method) => method.purpose(),
             Self::Bandwidth => "measures read, write and copy by working set; verifies nothing",
             Self::Latency => "measures dependent reads in random order by working set; verifies nothing",
@@ -159,10 +178,11 @@ pub fn parse(arguments: &[String]) -> Result<Request, String> {
     if options.work.is_empty() {
         options.work = Work::all();
     }
+    options.work.sort_by_key(|work| work.needs_regions());
     if options.inject.is_some() && !options.work.iter().any(|work| matches!(work, Work::Verify(_))) {
-        return Err("--inject needs a method that verifies memory".to_string());
+        return Err("--inject needs a method that verifies memory, other than a churn".to_string());
     }
-    let verifies = options.work.iter().any(|work| matches!(work, Work::Verify(_)));
+    let verifies = options.work.iter().any(|work| work.verifies());
     if !verifies && (passes.is_some() || seconds.is_some()) {
         return Err("--passes and --seconds need a method that verifies memory; measurements are made once"
             .to_string());
@@ -248,75 +268,5 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str) -> Result<Request, String> {
-        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
-    }
-
-    fn options(line: &str) -> Options {
-        match read(line) {
-            Ok(Request::Run(options)) => options,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn nothing_means_everything_once() {
-        let options = options("");
-        assert_eq!(options.work, Work::all());
-        assert_eq!((options.end, options.size, options.inject), (End::Passes(1), None, None));
-    }
-
-    #[test]
-    fn each_option_is_read() {
-        let options = options(
-            "--method random,latency --method=checkerboard --size 16M --seconds 9 --seed 0x2a --json",
-        );
-        assert_eq!(
-            options.work.iter().map(|work| work.name()).collect::<Vec<_>>(),
-            ["random", "latency", "checkerboard"]
-        );
-        assert_eq!((options.size, options.end, options.seed), (Some(16 << 20), End::Seconds(9), 42));
-        assert!(options.json);
-        assert_eq!(read("--list"), Ok(Request::List));
-    }
-
-    #[test]
-    fn a_fault_may_have_a_place_and_stay() {
-        let inject = |line| options(line).inject;
-        assert_eq!(inject("--inject"), Some(Inject { offset: None, sticky: false }));
-        assert_eq!(inject("--inject=sticky"), Some(Inject { offset: None, sticky: true }));
-        assert_eq!(inject("--inject=@0x1000"), Some(Inject { offset: Some(4096), sticky: false }));
-        assert_eq!(inject("--inject=sticky@8"), Some(Inject { offset: Some(8), sticky: true }));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        for (line, part) in [
-            ("--method randon", "did you mean random?"),
-            ("--method walking", "did you mean walking-ones or walking-zeros?"),
-            ("--method zzzzzzzzzzzz", "--list lists them"),
-            ("--method", "--method needs a value"),
-            ("--method=", "--list lists them"),
-            ("--size 0", "leaves nothing to test"),
-            ("--size 5T", "not a size"),
-            ("--size 99999999999G", "more than any machine has"),
-            ("--passes 0", "would do nothing"),
-            ("--passes -1", "not a whole number"),
-            ("--passes 2 --seconds 3", "contradict"),
-            ("--list --json", "--list goes alone"),
-            ("--inject=twice", "once or sticky"),
-            ("--inject --method bandwidth", "a method that verifies"),
-            ("--seconds 3 --method latency", "measurements are made once"),
-            ("--seed x", "not a 64-bit number"),
-            ("--json=yes", "unknown argument"),
-            ("more", "unknown argument 'more'"),
-        ] {
-            let error = read(line).unwrap_err();
-            assert!(error.contains(part), "{line}: {error}");
-            assert!(!error.contains('\n'));
-        }
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! What the program needs of the machine it runs on: a guest, or a process on the host.
 
+use crate::churn::map::Mapper;
 use crate::kernel::Kernels;
 use alloc::string::String;
 use core::fmt;
@@ -7,6 +8,9 @@ use core::time::Duration;
 
 /// A machine to run on.
 pub trait Platform {
+    /// What maps memory here.
+    type Mapper: Mapper;
+
     /// Time since some moment.
     fn now(&self) -> Duration;
     /// Bytes that could be allocated.
@@ -15,6 +19,8 @@ pub trait Platform {
     fn kernels(&self) -> Kernels;
     /// Physical address of a virtual one, where it is known.
     fn physical_address(&self, address: u64) -> Option<u64>;
+    /// What maps memory, if there is anything that does.
+    fn mapper(&self) -> Option<Self::Mapper>;
     /// Whether somebody watches, so that progress is worth showing.
     fn is_terminal(&self) -> bool;
     /// Prints at once, without a line end.

@@ -1,5 +1,6 @@
 //! A process of the host as a platform, to compare the guest with.
 
+use crate::anonymous::Anonymous;
 use core::fmt;
 use core::time::Duration;
 use memory_stress::kernel::{Kernels, Vectors};
@@ -29,6 +30,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 impl Platform for Process {
+    type Mapper = Anonymous;
+
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -52,6 +55,10 @@ impl Platform for Process {
 
     fn physical_address(&self, _: u64) -> Option<u64> {
         None
+    }
+
+    fn mapper(&self) -> Option<Anonymous> {
+        Some(Anonymous)
     }
 
     fn is_terminal(&self) -> bool {

@@ -1,22 +1,19 @@
 //! The program, the same in the guest and on the host: takes memory, runs what was asked for, gives a verdict.
+//!
+//! Memory for methods is taken before the run, unless there is a churn, too: then churns run first in each pass, with
+//! nothing held, and the memory is taken after them. For churns alone none is.
 
-use crate::content::{CHUNK_BLOCKS, mix};
+use crate::content::mix;
 use crate::execute::Injection;
-use crate::kernel::BLOCK_LEN;
-use crate::memory::{RealRegion, Region, len_bytes};
+use crate::memory::len_bytes;
 use crate::options::{Options, Request, USAGE, Work, parse};
 use crate::platform::Platform;
+use crate::regions::{REGION_MIN, Regions};
 use crate::run::Run;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 /// Bytes that are left free, for the program itself.
-const RESERVE_BYTES: u64 = 512 << 10;
-/// Length of the largest region in bytes, and of the smallest worth having.
-const REGION_MAX: u64 = 1 << 30;
-const REGION_MIN: u64 = (2 * CHUNK_BLOCKS * BLOCK_LEN) as u64;
-/// Most regions.
-const REGIONS_MAX: usize = 4096;
+pub(crate) const RESERVE_BYTES: u64 = 512 << 10;
 /// Bytes in a word, in which faults are counted.
 pub(crate) const WORD_LEN: u64 = size_of::<u64>() as u64;
 
@@ -31,7 +28,7 @@ pub enum Verdict {
     Incomplete,
     /// The command line can't be followed.
     Refused,
-    /// The page tables or frames of the machine are not as they must be.
+    /// The page tables or frames of the machine are not as they must be: an audit says so, or a churn.
     AuditFailed,
 }
 
@@ -60,9 +57,20 @@ pub fn run(arguments: &[String], platform: &impl Platform) -> Verdict {
     if options.size.is_some_and(|size| size > free) {
         return refuse(&alloc::format!("--size is more than the {} MiB that are free", free >> 20));
     }
-    let mut regions = take_memory(platform, options.size.unwrap_or(free));
-    let blocks = regions.iter().map(Region::len_blocks).sum();
-    if blocks == 0 {
+    let wanted = options.size.unwrap_or(free);
+    let mut regions = Regions::new(wanted);
+    // Churns come first, and while they run no memory is held for others; but what can't be tested is refused before.
+    let needed = options.work.iter().any(|work| work.needs_regions());
+    let has_churn = options.work.iter().any(|work| !work.needs_regions());
+    let blocks = match (needed, has_churn) {
+        (false, _) => 0,
+        (true, true) => regions.measure(platform),
+        (true, false) => {
+            regions.hold(platform);
+            regions.len_blocks()
+        }
+    };
+    if needed && blocks == 0 {
         return refuse(&alloc::format!("there is no room to test: {REGION_MIN} bytes are the least"));
     }
     let injection = match injection(&options, len_bytes(blocks)) {
@@ -70,7 +78,7 @@ pub fn run(arguments: &[String], platform: &impl Platform) -> Verdict {
         Err(message) => return refuse(&message),
     };
     let (audit, dump) = (options.audit, options.dump);
-    let verdict = Run::new(platform, options, injection).run(&mut regions, blocks);
+    let verdict = Run::new(platform, options, injection, wanted).run(&mut regions, blocks);
     if dump {
         platform.dump_address_space();
     }
@@ -78,28 +86,6 @@ pub fn run(arguments: &[String], platform: &impl Platform) -> Verdict {
         return Verdict::AuditFailed;
     }
     verdict
-}
-
-/// Takes memory in ever smaller regions.
-fn take_memory(platform: &impl Platform, mut wanted: u64) -> Vec<RealRegion> {
-    let mut regions = Vec::new();
-    if regions.try_reserve_exact(REGIONS_MAX).is_err() {
-        return regions;
-    }
-    let mut len = REGION_MAX;
-    while len >= REGION_MIN && regions.len() < REGIONS_MAX {
-        let room = platform.free_bytes().saturating_sub(RESERVE_BYTES).min(wanted);
-        let region =
-            if room < len { None } else { RealRegion::take(len as usize / BLOCK_LEN, platform.kernels()) };
-        match region {
-            Some(region) => {
-                wanted -= len_bytes(region.len_blocks());
-                regions.push(region);
-            }
-            None => len /= 2,
-        }
-    }
-    regions
 }
 
 /// The fault to be made, at its place.

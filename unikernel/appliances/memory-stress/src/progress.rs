@@ -20,7 +20,7 @@ pub(crate) struct Progress<'a, P> {
     run_start: Duration,
     published: Duration,
     deadline: Option<Duration>,
-    traffic_expected: u64,
+    traffic_expected: Option<u64>,
     /// Bytes read and written.
     pub(crate) traffic: u64,
     /// Wrong words found.
@@ -33,7 +33,7 @@ impl<'a, P: Platform> Progress<'a, P> {
         platform: &'a P,
         document: &'a mut Document,
         method: &'static str,
-        traffic_expected: u64,
+        traffic_expected: Option<u64>,
         run_start: Duration,
         deadline: Option<Duration>,
     ) -> Self {
@@ -78,12 +78,14 @@ impl<'a, P: Platform> Progress<'a, P> {
         }
         self.shown = Some(now);
         let rate = mib_per_second(self.traffic, now - self.start);
-        let left_mib = self.traffic_expected.saturating_sub(self.traffic) >> 20;
+        let (method, mib) = (self.method, self.traffic >> 20);
+        let Some(expected) = self.traffic_expected else {
+            return self.platform.print(format_args!("\r\x1b[K{method:<20} {mib:>6} MiB  {rate:>6} MiB/s"));
+        };
+        let left_mib = expected.saturating_sub(self.traffic) >> 20;
         self.platform.print(format_args!(
-            "\r\x1b[K{:<20} {:>6} of {} MiB  {rate:>6} MiB/s  {} s left",
-            self.method,
-            self.traffic >> 20,
-            self.traffic_expected >> 20,
+            "\r\x1b[K{method:<20} {mib:>6} of {} MiB  {rate:>6} MiB/s  {} s left",
+            expected >> 20,
             left_mib / rate.max(1)
         ));
     }

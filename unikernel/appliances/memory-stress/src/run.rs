@@ -1,17 +1,22 @@
 //! A run under way: passes over the work that was asked for, with a report as it goes.
 
-use crate::document::{BandwidthEntry, Document, InjectedEntry, LatencyEntry, MethodEntry, SCHEMA};
+use crate::churn::Churn;
+use crate::document::{Document, InjectedEntry, MethodEntry, SCHEMA};
 use crate::execute::{self, Injection};
 use crate::kernel::Vectors;
-use crate::measure::{self, Operation, working_sets};
 use crate::memory::{RealRegion, Region, len_bytes};
 use crate::method::Method;
 use crate::options::{End, Options, Work};
-use crate::platform::{Platform, Thousandths, hexadecimal, mib_per_second, nanoseconds};
+use crate::platform::{Platform, Thousandths, hexadecimal};
 use crate::program::{Verdict, WORD_LEN};
 use crate::progress::Progress;
+use crate::regions::Regions;
+use alloc::string::String;
 use core::ops::ControlFlow;
 use core::time::Duration;
+
+mod churn;
+mod measurements;
 
 /// Least time between two documents, or two lines on passes: neither shall cost more than the work.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -24,23 +29,40 @@ pub(crate) struct Run<'a, P> {
     start: Duration,
     deadline: Option<Duration>,
     injection: Option<Injection>,
+    /// Bytes that the run may take.
+    size_bytes: u64,
     published: Option<Duration>,
     pass_told: Duration,
 }
 
 impl<'a, P: Platform> Run<'a, P> {
-    pub(crate) fn new(platform: &'a P, options: Options, injection: Option<Injection>) -> Self {
+    pub(crate) fn new(
+        platform: &'a P,
+        options: Options,
+        injection: Option<Injection>,
+        size_bytes: u64,
+    ) -> Self {
         let start = platform.now();
         let deadline = match options.end {
             End::Seconds(seconds) => Some(start + Duration::from_secs(seconds.into())),
             End::Passes(_) => None,
         };
         let document = Document::default();
-        Self { platform, options, document, start, deadline, injection, published: None, pass_told: start }
+        Self {
+            platform,
+            options,
+            document,
+            start,
+            deadline,
+            injection,
+            size_bytes,
+            published: None,
+            pass_told: start,
+        }
     }
 
-    /// Runs everything to its end.
-    pub(crate) fn run(mut self, regions: &mut [RealRegion], blocks: usize) -> Verdict {
+    /// Runs everything to its end. So many blocks are held by the regions, or will be.
+    pub(crate) fn run(mut self, regions: &mut Regions, blocks: usize) -> Verdict {
         let vectors = match self.platform.kernels().vectors() {
             Vectors::None => "none",
             Vectors::Avx2 => "avx2",
@@ -71,7 +93,7 @@ impl<'a, P: Platform> Run<'a, P> {
                 .print(format_args!("injecting a fault {how}, at offset {offset_bytes:#x}, bit {bit}\n"));
         }
         self.publish();
-        let verifies = self.options.work.iter().any(|work| matches!(work, Work::Verify(_)));
+        let verifies = self.options.work.iter().any(|work| work.verifies());
         let passes = match self.options.end {
             // Measurements are made once.
             _ if !verifies => 1,
@@ -81,7 +103,7 @@ impl<'a, P: Platform> Run<'a, P> {
         let mut pass = 0;
         while pass < passes {
             pass += 1;
-            if self.pass(pass, regions, blocks).is_break() {
+            if self.pass(pass, regions).is_break() {
                 break;
             }
             self.tell_pass(pass);
@@ -90,13 +112,19 @@ impl<'a, P: Platform> Run<'a, P> {
     }
 
     /// Runs all work once.
-    fn pass(&mut self, pass: u32, regions: &mut [RealRegion], blocks: usize) -> ControlFlow<()> {
+    fn pass(&mut self, pass: u32, regions: &mut Regions) -> ControlFlow<()> {
         for work in self.options.work.clone() {
+            if work.needs_regions() {
+                self.hold(regions)
+            } else {
+                regions.release()
+            }
             match work {
-                Work::Verify(method) => self.verify(method, pass, regions, blocks)?,
+                Work::Churn(churn) => self.churn(churn, pass)?,
+                Work::Verify(method) => self.verify(method, pass, regions.held())?,
                 Work::Bandwidth | Work::Latency if pass > 1 => {}
-                Work::Bandwidth => self.bandwidth(regions),
-                Work::Latency => self.latency(regions),
+                Work::Bandwidth => self.bandwidth(regions.held()),
+                Work::Latency => self.latency(regions.held()),
             }
             let now = self.platform.now();
             if pass == 1 || self.published.is_none_or(|published| now - published >= REPORT_INTERVAL) {
@@ -119,19 +147,37 @@ impl<'a, P: Platform> Run<'a, P> {
         }
     }
 
-    fn verify(
-        &mut self,
-        method: Method,
-        pass: u32,
-        regions: &mut [RealRegion],
-        blocks: usize,
-    ) -> ControlFlow<()> {
-        let expected = execute::traffic(method, blocks);
-        let name = method.name();
-        let index = self.document.methods.iter().position(|entry| entry.name == name).unwrap_or_else(|| {
+    /// Sees to it that the regions are held. If a churn lost memory, less can be had than was measured before.
+    fn hold(&mut self, regions: &mut Regions) {
+        regions.hold(self.platform);
+        let tested_bytes = len_bytes(regions.len_blocks());
+        let measured_bytes = core::mem::replace(&mut self.document.tested_bytes, tested_bytes);
+        if tested_bytes < measured_bytes {
+            self.error(alloc::format!(
+                "{tested_bytes} bytes could be taken for other methods, of {measured_bytes} before the churn"
+            ));
+        }
+    }
+
+    /// Notes what went wrong beside words.
+    fn error(&mut self, message: String) {
+        self.platform.print(format_args!("memory-stress: {message}\n"));
+        self.document.errors.push(message);
+    }
+
+    /// Where the entry of a method is, which is made if need be.
+    fn entry(&mut self, name: &'static str) -> usize {
+        self.document.methods.iter().position(|entry| entry.name == name).unwrap_or_else(|| {
             self.document.methods.push(MethodEntry::new(name));
             self.document.methods.len() - 1
-        });
+        })
+    }
+
+    fn verify(&mut self, method: Method, pass: u32, regions: &mut [RealRegion]) -> ControlFlow<()> {
+        let blocks = regions.iter().map(Region::len_blocks).sum();
+        let expected = Some(execute::traffic(method, blocks));
+        let name = method.name();
+        let index = self.entry(name);
         let mut progress =
             Progress::new(self.platform, &mut self.document, name, expected, self.start, self.deadline);
         let seed = self.options.seed.wrapping_add(u64::from(pass - 1));
@@ -144,53 +190,6 @@ impl<'a, P: Platform> Run<'a, P> {
             print_method(self.platform, entry);
         }
         ended
-    }
-
-    /// The region that measurements use: the first, which is the largest.
-    fn bandwidth(&mut self, regions: &mut [RealRegion]) {
-        let Some(region) = regions.first_mut() else { return };
-        let names = Operation::ALL.map(Operation::name);
-        self.platform.print(format_args!("bandwidth, MiB/s   "));
-        names.iter().for_each(|name| self.platform.print(format_args!(" {name:>8}")));
-        self.platform.print(format_args!("\n"));
-        for blocks in working_sets(region.len_blocks()) {
-            if self.is_late() {
-                return;
-            }
-            let working_set_bytes = len_bytes(blocks);
-            self.platform.print(format_args!("{:>12} KiB   ", working_set_bytes >> 10));
-            for operation in Operation::ALL {
-                let set = &mut region.blocks_mut()[..blocks];
-                let (bytes, time) =
-                    measure::bandwidth(operation, self.platform.kernels(), set, || self.platform.now());
-                let rate = mib_per_second(bytes, time);
-                self.platform.print(format_args!(" {rate:>8}"));
-                self.document.bandwidth.push(BandwidthEntry {
-                    operation: operation.name(),
-                    working_set_bytes,
-                    mib_per_second: rate,
-                });
-            }
-            self.platform.print(format_args!("\n"));
-        }
-    }
-
-    fn latency(&mut self, regions: &mut [RealRegion]) {
-        let Some(region) = regions.first_mut() else { return };
-        for blocks in working_sets(region.len_blocks()) {
-            if self.is_late() {
-                return;
-            }
-            let working_set_bytes = len_bytes(blocks);
-            let (reads, time) = measure::latency(&mut region.blocks_mut()[..blocks], || self.platform.now());
-            let picoseconds = nanoseconds(time).saturating_mul(1000) / reads.max(1);
-            self.platform.print(format_args!(
-                "latency {:>12} KiB {:>8} ns\n",
-                working_set_bytes >> 10,
-                Thousandths(picoseconds)
-            ));
-            self.document.latency.push(LatencyEntry { working_set_bytes, picoseconds });
-        }
     }
 
     /// Hands over what there is so far.
@@ -207,13 +206,8 @@ impl<'a, P: Platform> Run<'a, P> {
 
     /// Whether every method that was asked for has come to its end at least once.
     fn has_verified_all(&self) -> bool {
-        let is_done = |method: Method| {
-            self.document.methods.iter().any(|entry| entry.name == method.name() && entry.complete)
-        };
-        self.options.work.iter().all(|work| match work {
-            Work::Verify(method) => is_done(*method),
-            Work::Bandwidth | Work::Latency => true,
-        })
+        let is_done = |name| self.document.methods.iter().any(|entry| entry.name == name && entry.complete);
+        self.options.work.iter().all(|work| !work.verifies() || is_done(work.name()))
     }
 
     /// Gives the verdict.
@@ -221,6 +215,7 @@ impl<'a, P: Platform> Run<'a, P> {
         let wrong = self.document.wrong_words;
         self.document.complete = true;
         self.document.verdict = match wrong {
+            0 if !self.document.errors.is_empty() => "failed",
             0 if !self.has_verified_all() => "incomplete",
             0 if self.document.methods.is_empty() => "not-verified",
             0 => "passed",
@@ -229,12 +224,14 @@ impl<'a, P: Platform> Run<'a, P> {
         self.publish();
         if passes > 1 {
             self.platform.print(format_args!("over {passes} passes:\n"));
+            self.document.churn.iter().for_each(|entry| churn::print_part(self.platform, entry));
             self.document.methods.iter().for_each(|entry| print_method(self.platform, entry));
         }
         if self.options.json {
             self.platform.print(format_args!("{}\n", self.document.to_json()));
         }
         let (verdict, word) = match self.document.verdict {
+            "failed" if wrong == 0 => (Verdict::AuditFailed, "FAILED, not by a wrong word"),
             "failed" => (Verdict::WrongWords, "FAILED"),
             "passed" => (Verdict::Passed, "PASSED"),
             "incomplete" => (Verdict::Incomplete, "INCOMPLETE, time was up"),
@@ -252,6 +249,9 @@ impl<'a, P: Platform> Run<'a, P> {
 
 /// Prints one line on a method: its rate, its time for a word read or written, and what it found.
 fn print_method(platform: &impl Platform, entry: &MethodEntry) {
+    if Churn::by_name(entry.name).is_some() {
+        return churn::print_whole(platform, entry);
+    }
     let picoseconds_a_word = entry.elapsed_ns.saturating_mul(1000) / (entry.traffic_bytes / WORD_LEN).max(1);
     platform.print(format_args!(
         "{:<20} {:>6} MiB/s {:>8} ns a word  {} wrong words{}\n",

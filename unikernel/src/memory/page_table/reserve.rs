@@ -27,7 +27,12 @@ impl<'b, M: Machine> NodeReserve<'b, M> {
                 return Err(Error::ForeignBacking { range });
             }
             Some(frames) if count > frames.count() => {
-                let cause = OutOfFrames { size: Size4KiB::NAME, count, free_frames: frames.count() };
+                let cause = OutOfFrames {
+                    size: Size4KiB::NAME,
+                    count,
+                    free_frames: frames.count(),
+                    promised_frames: 0,
+                };
                 return Err(Error::OutOfFrames { range, cause });
             }
             Some(_) => FrameBatch::new(machine),

@@ -30,7 +30,8 @@ fn maps_with<'a, O: Placed, S: LeafSize, B: Backing<O, S, Cpu<'a>>>(
         let mut tables = frames(cpu, brought);
         let before = state(cpu);
         let (error, back) = refused(range.map_with_tables(target.start, backing, attributes, &mut tables));
-        let cause = OutOfFrames { size: Size4KiB::NAME, count: needed, free_frames: brought };
+        let cause =
+            OutOfFrames { size: Size4KiB::NAME, count: needed, free_frames: brought, promised_frames: 0 };
         assert_eq!(error, Error::OutOfFrames { range: target, cause });
         assert_eq!(tables.count(), brought);
         assert_eq!(state(cpu), before, "with {brought} frames");

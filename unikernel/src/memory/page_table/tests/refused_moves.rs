@@ -34,7 +34,8 @@ fn too_few_frames_for_the_tables_above_change_nothing() {
         let mut source = flushed(source.detach_leaf_tables().unwrap());
         for brought in 0..4 {
             let mut tables = tables(cpu, brought);
-            let cause = OutOfFrames { size: Size4KiB::NAME, count: 4, free_frames: brought };
+            let cause =
+                OutOfFrames { size: Size4KiB::NAME, count: 4, free_frames: brought, promised_frames: 0 };
             let error = Error::OutOfFrames { range: target.range(), cause };
             (source, target) = is_refused(source, target, &mut tables, error);
         }
