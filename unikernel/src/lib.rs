@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`boot`] | from the first instruction to the application |
 //! | [`memory`] | frames, typed page tables and their audit; which memory is RAM; the heap |
+//! | [`heap`](mod@heap) | what an application can ask of its memory |
 //! | [`cpu`] | the kind of host, descriptor tables, exceptions, interrupts, clock and timers |
 //! | [`device`] | console, result channel and power-off |
 //! | [`diagnosis`] | log, names for addresses, backtraces, faults, panics |
@@ -28,6 +29,8 @@ pub mod cpu;
 pub mod device;
 #[cfg(not(loom))]
 pub mod diagnosis;
+#[cfg(not(loom))]
+pub mod heap;
 pub mod memory;
 
 pub use guest_interface::status::ApplicationStatus;

@@ -30,6 +30,7 @@ const OVERFLOW: &str = "stack overflow: 0x";
 const NULL: &str = " (null pointer, never mapped)\n";
 /// Places around the MMIO windows, without the nearest region: on some machines that is the local APIC.
 const HOST_SLOT: &str = ", not mapped)\n";
+const FREED: &str = " (heap, tracked, freed or never allocated)\n";
 const CLOSED_DEVICE: &str = ", MMIO, not mapped)\n";
 
 const ACCESSES: &[Access] = &[
@@ -70,6 +71,8 @@ const ACCESSES: &[Access] = &[
     access("read closed-device", READ, CLOSED_DEVICE),
     access("read below-fault-stack", READ, " (guard page below the fault stack, KVA, not mapped)\n"),
     access("read above-fault-stack", READ, " (guard page above the fault stack, KVA, not mapped)\n"),
+    access("read freed", READ, FREED),
+    access("read given-back", READ, FREED),
     access("read unmapped", READ, " bytes above the heap, tracked, not mapped)\n"),
     access("write null", "page fault: write of 0x10", NULL),
     access("write text", WRITE, " (kernel text, KVA, not writable, executable, 4 KiB page at 0x"),
@@ -85,6 +88,7 @@ const ACCESSES: &[Access] = &[
         WRITE,
         " bytes above the heap, tracked, not writable, not executable, 4 KiB page at 0x",
     ),
+    access("write freed", WRITE, FREED),
     access("write unmapped", WRITE, " bytes above the heap, tracked, not mapped)\n"),
     access("write host-slot", WRITE, HOST_SLOT),
     access("call zero", "page fault: execution of 0x0", NULL),
@@ -98,6 +102,7 @@ const ACCESSES: &[Access] = &[
     access("call data", EXECUTION, " (kernel data, KVA, writable, not executable, 4 KiB page at 0x"),
     access("call stack", EXECUTION, " (boot stack, KVA, writable, not executable, 4 KiB page at 0x"),
     access("call fault-stack", EXECUTION, " (fault stack, KVA, writable, not executable, 4 KiB page at 0x"),
+    access("call untouched", EXECUTION, " (heap, tracked, not mapped)\n"),
     access("call heap", EXECUTION, " (heap, tracked, writable, not executable, "),
     access(
         "call window-text",
@@ -118,7 +123,7 @@ const ACCESSES: &[Access] = &[
     access("push nowhere", NO_STACK, ", KVA, not mapped)\n"),
     access("push host-slot", NO_STACK, HOST_SLOT),
     access("push text", NO_STACK, " (kernel text, KVA, not writable, executable, 4 KiB page at 0x"),
-    access("push heap", NO_STACK, " (guard page below the heap, tracked, not mapped)\n"),
+    access("push heap", NO_STACK, FREED),
     access("push device", NO_STACK, " (guard page below the test device, MMIO, not mapped)\n"),
     access("push stack", OVERFLOW, " is in the guard page below the boot stack\n"),
     access("push fault-stack", OVERFLOW, " is in the guard page below the fault stack\n"),

@@ -17,12 +17,11 @@ use crate::device::{console, exit, milestone, result};
 use crate::diagnosis::logger;
 use crate::memory::AddressRange;
 use crate::memory::guarded_stack::BOOT_STACK;
-use crate::memory::heap::HEAP;
 use crate::memory::image;
 use crate::memory::live::{self, BringUpError, Live, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, MapEntry, Ram};
 use acpi::{FirmwareMemory, Platform};
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
 use spin::Once;
@@ -91,10 +90,7 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
         exit::use_power_off(power_off);
     }
 
-    let heap = live::map_heap(machine)?;
-    let start = ptr::with_exposed_provenance_mut(heap.start.as_u64() as usize);
-    // SAFETY: the range was mapped for the heap alone, and this function runs once, before anything allocates.
-    unsafe { HEAP.init(start, heap.len_bytes as usize) };
+    live::heap::start(machine)?;
     // Under the VMM that gives host information nothing is at the pins of such controllers, and each access to a port is dear.
     let local_apic = platform.map(|platform| platform.local_apic_address);
     interrupts::start(info.host_information.is_none(), local_apic);

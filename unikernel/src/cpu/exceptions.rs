@@ -1,14 +1,16 @@
 //! Exceptions and interrupts: an entry for every vector, and the frame that the entries leave.
 //!
-//! An [interrupt](super::interrupts) that the kernel has asked for is handled, and what it interrupted goes on. Nothing
-//! survives any other vector: it ends in [`crate::diagnosis::fault`], which says what happened and ends the machine.
+//! An [interrupt](super::interrupts) that the kernel has asked for is handled, and so is the first access to a page of the
+//! heap; what was interrupted goes on. Nothing survives any other vector: it ends in [`crate::diagnosis::fault`], which says
+//! what happened and ends the machine.
 //!
 //! Vector registers are neither saved nor touched: the kernel is compiled without them.
 
 use super::descriptors::VECTORS;
 use super::host::Host;
-use super::interrupts;
+use super::{interrupts, page_fault};
 use crate::diagnosis::fault;
+use x86::irq::PAGE_FAULT_VECTOR;
 
 /// Vectors whose exceptions push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, #VC, #SX (Intel SDM volume 3,
 /// table 6-1; AMD APM volume 2, table 8-1).
@@ -50,6 +52,7 @@ core::arch::global_asm!(
     vectors = const VECTORS,
     vectors_with_error_code = const VECTORS_WITH_ERROR_CODE,
     rip = const core::mem::offset_of!(ExceptionFrame, rip),
+    vector = const core::mem::offset_of!(ExceptionFrame, vector),
     handler = sym handle,
 );
 
@@ -63,13 +66,21 @@ pub(crate) fn entry(vector: u8) -> u64 {
     unsafe { &raw const exception_entries[usize::from(vector)] as u64 }
 }
 
-/// Returns only from interrupts, masked.
-extern "C" fn handle(frame: &mut ExceptionFrame) {
+/// Returns where what was interrupted can go on; says whether interrupts were masked for it and must be unmasked.
+extern "C" fn handle(frame: &mut ExceptionFrame) -> bool {
+    if frame.vector == u64::from(PAGE_FAULT_VECTOR) && page_fault::handle(frame) {
+        // Masked as they were: by an interrupt gate, from which iretq brings the flag back, or not at all.
+        return false;
+    }
     if Host::of_machine().handlers_start_unmasked() {
-        // SAFETY: nobody misses interrupts meanwhile: the entry unmasks before it returns, and a fault never does.
+        if interrupts::note(frame.vector) {
+            return false;
+        }
+        // SAFETY: nobody misses interrupts meanwhile: the entry unmasks before it returns, and a report never does.
         unsafe { x86::irq::disable() };
     }
     if !interrupts::handle(frame) {
         fault::report(frame);
     }
+    !interrupts::are_masked()
 }

@@ -46,8 +46,9 @@ exception_common:
     and rsp, -16
     call {handler}
 
-    # The vector was an interrupt's, else the handler would not be back. Masked up to here, whatever the gate's type.
+    # Masked up to here, whatever the gate's type. Whether to unmask takes the place of the vector.
     lea rsp, [rbp + 16]
+    mov [rsp + {vector}], rax
     pop r15
     pop r14
     pop r13
@@ -63,14 +64,18 @@ exception_common:
     pop rcx
     pop rbx
     pop rax
-    add rsp, 16
+    cmp byte ptr [rsp], 0
+    lea rsp, [rsp + 16]
+    je 3f
     # On PVM iretq can't unmask, so that is done first, and the next interrupt may come before iretq. What that one has to
     # return to is then this very iretq. Instead its frame is dropped and the one above it used, so that frames never pile
-    # up. At ring 0 sti does no harm: what was interrupted was not masked, and iretq is in the shadow of sti.
+    # up. At ring 0 sti does no harm: iretq is in its shadow.
     cmp qword ptr [rsp], offset return_from_interrupt
     jne 2f
     mov rsp, [rsp + 24]
 2:  sti
 return_from_interrupt:
     iretq
+    # What was interrupted had interrupts masked. On PVM they stay so, and at ring 0 iretq brings the flag back.
+3:  iretq
 .size exception_common, . - exception_common

@@ -4,11 +4,15 @@
 //! are masked while the count is not 0. It starts at 1, until [`enable`]; [`without`] and handlers add 1 each.
 //!
 //! A handler runs on the stack of what it interrupts, whose locks may be held: it takes none but a [`MaskedLock`].
+//!
+//! Masking costs two traps on PVM, more than all else that a page fault does. [`shortly_without`] lets interrupts come there,
+//! which are noted down, and handled when it is done.
 
 use super::exceptions::ExceptionFrame;
+use super::host::Host;
 use super::per_cpu::this_cpu;
 use super::{halt, local_apic, timer};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 use spin::Mutex;
 
 /// Vector of the local APIC's timer.
@@ -18,21 +22,31 @@ pub(super) const ERROR_VECTOR: u8 = 0xfe;
 /// Vector of interrupts that were gone when the processor asked which it was. Its low four bits are 1 on every processor.
 pub(super) const SPURIOUS_VECTOR: u8 = 0xff;
 
-/// How many reasons there are to keep interrupts masked. Only its own CPU touches it, and a handler leaves it as it was:
-/// plain loads and stores suffice.
-pub(super) struct Masking(AtomicU32);
+/// How a CPU stands with interrupts. Only its own CPU touches it, and a handler leaves it as it was, but for what it notes
+/// down: plain loads and stores suffice.
+pub(super) struct Masking {
+    /// How many reasons there are to keep interrupts masked.
+    depth: AtomicU32,
+    /// Whether those that come are noted down.
+    notes: AtomicBool,
+    /// Those that were: [`TIMER_NOTED`], [`ERROR_NOTED`].
+    noted: AtomicU32,
+}
+
+const TIMER_NOTED: u32 = 1 << 0;
+const ERROR_NOTED: u32 = 1 << 1;
 
 impl Masking {
     pub(super) const fn new() -> Self {
-        Self(AtomicU32::new(1))
+        Self { depth: AtomicU32::new(1), notes: AtomicBool::new(false), noted: AtomicU32::new(0) }
     }
 
     fn depth(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.depth.load(Ordering::Relaxed)
     }
 
     fn set_depth(&self, depth: u32) {
-        self.0.store(depth, Ordering::Relaxed);
+        self.depth.store(depth, Ordering::Relaxed);
     }
 
     fn mask(&self) {
@@ -75,6 +89,60 @@ pub fn without<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
     masking.unmask();
     result
+}
+
+/// Runs `work`, which takes microseconds, faults nowhere, and prints nothing, with no interrupt handled meanwhile.
+pub(crate) fn shortly_without<R>(work: impl FnOnce() -> R) -> R {
+    if !Host::of_machine().handlers_start_unmasked() {
+        return without(work);
+    }
+    let masking = &this_cpu().masking;
+    if masking.depth() != 0 {
+        return work();
+    }
+    masking.notes.store(true, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    let result = work();
+    compiler_fence(Ordering::SeqCst);
+    masking.notes.store(false, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    if masking.noted.load(Ordering::Relaxed) != 0 {
+        without(|| {
+            let noted = masking.noted.swap(0, Ordering::Relaxed);
+            if noted & TIMER_NOTED != 0 {
+                timer::interrupt();
+                local_apic::end_interrupt();
+            }
+            if noted & ERROR_NOTED != 0 {
+                local_apic::note_errors();
+                local_apic::end_interrupt();
+            }
+        });
+    }
+    result
+}
+
+/// Notes an interrupt down, if this is no time to handle it; says whether it did.
+pub(super) fn note(vector: u64) -> bool {
+    let masking = &this_cpu().masking;
+    if !masking.notes.load(Ordering::Relaxed) {
+        return false;
+    }
+    let bit = match vector as u8 {
+        TIMER_VECTOR => TIMER_NOTED,
+        ERROR_VECTOR => ERROR_NOTED,
+        SPURIOUS_VECTOR => 0,
+        _ => return false,
+    };
+    masking.noted.store(masking.noted.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
+    true
+}
+
+/// Masks interrupts for good, for who ends the machine.
+pub(crate) fn mask_for_ever() {
+    let masking = &this_cpu().masking;
+    masking.set_depth(masking.depth() + 1);
+    set_masked(true);
 }
 
 /// Whether interrupts are masked here: inside of [`without`] or a handler, or since they were never enabled.

@@ -18,6 +18,7 @@ mod instant;
 pub mod interrupts;
 mod kvm_clock;
 pub(crate) mod local_apic;
+mod page_fault;
 mod per_cpu;
 pub mod sleep;
 pub mod timer;

@@ -1,9 +1,11 @@
 //! Panics, and the allocation failures that Rust's `alloc` turns into panics.
 
 use super::backtrace::Backtrace;
+use crate::cpu::interrupts;
 use crate::device::console::print_emergency;
 use crate::device::exit;
-use crate::memory::heap::{FailedAllocation, HEAP};
+use crate::memory::heap::FailedAllocation;
+use crate::memory::live::heap::HEAP;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -14,8 +16,8 @@ static PANICS: AtomicU32 = AtomicU32::new(0);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    // SAFETY: nobody misses interrupts any more, and a timer's function must not come between the lines of the report.
-    unsafe { x86::irq::disable() };
+    // A timer's function must not come between the lines of the report.
+    interrupts::mask_for_ever();
     let failure = out_of_memory(info);
     let nested = PANICS.fetch_add(1, Ordering::Relaxed) > 0;
     if nested {

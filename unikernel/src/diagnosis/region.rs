@@ -19,6 +19,8 @@ pub(crate) struct AddressInfo {
     /// `None` for an address that is not canonical, and before the kernel has its tables.
     translation: Option<Translation>,
     place: Option<Place>,
+    /// Whether the heap has handed it out; `None` outside of the heap.
+    handed_out: Option<bool>,
 }
 
 impl AddressInfo {
@@ -26,7 +28,10 @@ impl AddressInfo {
     pub(crate) fn of(address: u64) -> Self {
         let address = VirtAddr::new(address);
         let translation = live::machine().and_then(|machine| look_up(&machine, address));
-        Self { address, translation, place: regions::place_of(address).or_else(|| early_place(address)) }
+        let place = regions::place_of(address).or_else(|| early_place(address));
+        let in_heap = live::heap::pager().filter(|pager| pager.region().contains(address));
+        let handed_out = in_heap.map(|pager| pager.is_handed_out(VirtRange::new(address, 1)));
+        Self { address, translation, place, handed_out }
     }
 
     /// The stack whose guard page below it holds the address.
@@ -78,7 +83,12 @@ impl fmt::Display for AddressInfo {
                 Kind::Kva => ", KVA",
             })?;
         }
-        let Some(leaf) = self.leaf() else { return formatter.write_str(", not mapped") };
+        let Some(leaf) = self.leaf() else {
+            return formatter.write_str(match self.handed_out {
+                Some(false) => ", freed or never allocated",
+                _ => ", not mapped",
+            });
+        };
         let not = |is: bool| if is { "" } else { "not " };
         let size = match leaf.range.len_bytes {
             PAGE_LEN => "4 KiB",
@@ -110,7 +120,7 @@ mod tests {
         place: Option<Place>,
     ) -> alloc::string::String {
         let translation = Some(Translation { kind, leaf });
-        AddressInfo { address: VirtAddr::new(address), translation, place }.to_string()
+        AddressInfo { address: VirtAddr::new(address), translation, place, handed_out: None }.to_string()
     }
 
     #[test]

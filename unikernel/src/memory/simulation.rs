@@ -2,6 +2,7 @@
 //!
 //! Physical address 0 is the start of an array. Frames and tables behave as in a guest; no processor walks them.
 
+use super::PAGE_LEN;
 use super::address::PhysAddr;
 use super::address_space::{AddressSpace, Inactive};
 use super::atomic::{AtomicU8, AtomicU16, AtomicU64};
@@ -9,6 +10,7 @@ use super::frame::{
     CpuFrames, FrameAllocator, FrameArrayLengths, FrameArrays, FrameArraysError, FrameSource, OutOfFrames,
     RegisterError,
 };
+use super::heap::demand::ClearFrames;
 use super::page_table::level::ENTRIES;
 use super::page_table::{FlushRequest, Machine, Paging, Shootdown, TableMemory};
 use alloc::boxed::Box;
@@ -220,6 +222,16 @@ unsafe impl Machine for SimulatedCpu<'_> {
             Some(space) => space,
             None => unreachable!("the simulated machine was not booted"),
         }
+    }
+}
+
+// SAFETY: frames have their cells by number, which are all their memory; a frame without memory shows nothing.
+unsafe impl ClearFrames for SimulatedCpu<'_> {
+    unsafe fn clear(&self, start: PhysAddr, len_bytes: u64) {
+        let first = start.frame_number() as usize;
+        let frames = first..first + (len_bytes / PAGE_LEN) as usize;
+        let cells = self.machine.cells.get(frames).unwrap_or(&[]);
+        cells.iter().flatten().for_each(|cell| cell.store(0, Ordering::Relaxed));
     }
 }
 

@@ -7,10 +7,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use unikernel::cpu::host::Host;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::live::{RAM_WINDOW, physical_address, regions};
+use unikernel::memory::live::regions::{self, Place};
+use unikernel::memory::live::{RAM_WINDOW, physical_address};
 use unikernel::memory::page_table::{Error, Tracked, VirtRange};
+use unikernel::memory::ram;
 use unikernel::memory::subtree::Subtree;
-use unikernel::memory::{heap, ram};
 
 pub(crate) const TESTS: &[Test] = &[
     ("address_space::text_is_read_and_execute", text_is_read_and_execute),
@@ -22,7 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
         the_window_shows_nothing_but_ram_and_firmware_tables,
     ),
     ("address_space::the_image_is_mapped_one_to_one_by_section", the_image_is_mapped_one_to_one_by_section),
-    ("address_space::the_heap_is_one_range_of_free_ram", the_heap_is_one_range_of_free_ram),
+    ("address_space::the_heap_lies_in_one_range_between_guards", the_heap_lies_in_one_range_between_guards),
     ("address_space::the_fault_stack_lies_between_guards", the_fault_stack_lies_between_guards),
     ("address_space::slots_hold_what_the_map_says", slots_hold_what_the_map_says),
     ("address_space::entries_are_as_the_host_wants_them", entries_are_as_the_host_wants_them),
@@ -126,30 +127,27 @@ fn the_image_is_mapped_one_to_one_by_section() {
     assert!(gaps >= 1 && leaf_of(&image, stack.virt - 1).is_none(), "the guard of {stack:x?} is mapped");
 }
 
-fn the_heap_is_one_range_of_free_ram() {
-    let tracked: Vec<Leaf> = leaves().into_iter().filter(|leaf| (1..256).contains(&leaf.slot())).collect();
-    let mut heap: Vec<Leaf> = Vec::new();
-    for leaf in tracked {
-        assert_eq!(regions::name_of(VirtAddr::new(leaf.virt)), Some("heap"), "{leaf:x?}");
+/// And each of its frames is free RAM.
+fn the_heap_lies_in_one_range_between_guards() {
+    let block = Box::new(1_u64);
+    let Some(Place::Inside(region)) = regions::place_of(VirtAddr::new(&raw const *block as u64)) else {
+        panic!("the heap has no region")
+    };
+    assert_eq!(region.name, "heap");
+    let (start, end) = (region.range.start.as_u64(), region.range.start.as_u64() + region.range.len_bytes);
+    let mut heap: Vec<Leaf> = leaves().into_iter().filter(|leaf| (1..256).contains(&leaf.slot())).collect();
+    for leaf in &heap {
+        assert!(start <= leaf.virt && leaf.virt + leaf.len_bytes <= end, "{leaf:x?}");
         assert!(leaf.writable && !leaf.executable, "{leaf:x?}");
         let free = machine_ram().free().ranges();
         let inside =
             free.iter().any(|free| free.start <= leaf.phys && leaf.phys + leaf.len_bytes <= free.end);
         assert!(inside, "{leaf:x?} is not free RAM");
-        let end = heap.last().map_or(leaf.virt, |last| last.virt + last.len_bytes);
-        assert_eq!(end, leaf.virt, "there is a gap before {leaf:x?}");
-        heap.push(leaf);
     }
-    let statistics = heap::statistics();
-    let len: u64 = heap.iter().map(|leaf| leaf.len_bytes).sum();
-    let lost = len - (statistics.used_bytes + statistics.free_bytes);
-    assert!(lost < 64, "{len} bytes are mapped, {statistics:?}");
     heap.sort_by_key(|leaf| leaf.phys);
     let twice = heap.windows(2).find(|pair| pair[0].phys + pair[0].len_bytes > pair[1].phys);
     assert!(twice.is_none(), "one frame for two addresses: {twice:x?}");
-    heap.sort_by_key(|leaf| leaf.virt);
-    let (Some(first), Some(last)) = (heap.first(), heap.last()) else { panic!("no heap") };
-    for guard in [first.virt - 4 * KIB, last.virt + last.len_bytes] {
+    for guard in [start - 4 * KIB, end] {
         let guard = VirtRange::new(VirtAddr::new(guard), 4 * KIB);
         let taken = Subtree::<Tracked>::reserve_at(machine(), guard);
         assert!(matches!(taken, Err(Error::NotFree { .. })), "something could be mapped at {guard}");

@@ -1,15 +1,17 @@
 //! The application heap.
 
 use crate::Test;
+use crate::machine::{Balance, machine};
 use alloc::alloc::{alloc, dealloc, realloc};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::hint::black_box;
+use unikernel::heap::{prefault, statistics, trim};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::frame::FrameSource;
-use unikernel::memory::heap::statistics;
-use unikernel::memory::live::{self, physical_address};
+use unikernel::memory::frame::{Frame, FrameBatch};
+use unikernel::memory::live::physical_address;
+use unikernel::memory::page_size::{PageSize, Size2MiB};
 use unikernel::memory::ram;
 use unikernel::println;
 
@@ -76,7 +78,7 @@ impl Drop for Block {
 }
 
 fn all_sizes_and_alignments() {
-    let before = statistics();
+    let before = Balance::now();
     let mut blocks = Vec::new();
     for align_bits in 0..=21 {
         for len in [1, 7, 8, 24, 100, 4095, 4096, 4097, 70_000] {
@@ -94,7 +96,7 @@ fn all_sizes_and_alignments() {
     }
     blocks.iter().for_each(Block::check);
     drop((blocks, ranges));
-    assert_eq!(statistics(), before);
+    assert_eq!(Balance::now(), before);
 }
 
 /// Takes blocks of a MiB until no more fit.
@@ -113,18 +115,18 @@ fn take_all() -> Vec<Vec<u8>> {
 }
 
 fn freeing_gives_back_all() {
-    let before = statistics();
+    let before = Balance::now();
     // What the heap keeps at hand of other tests cuts free memory into pieces, until it is needed.
     drop(take_all());
     let first = take_all().len();
-    assert_eq!(statistics(), before, "after the first round");
+    assert_eq!(Balance::now(), before, "after the first round");
     let second = take_all().len();
-    assert_eq!((second, statistics()), (first, before), "after the second round");
+    assert_eq!((second, Balance::now()), (first, before), "after the second round");
     assert!(first > 0);
 }
 
 fn freed_in_any_order_it_joins_again() {
-    let before = statistics();
+    let before = Balance::now();
     let mut blocks: Vec<Option<Block>> =
         (0..512).map(|n| Some(Block::new(600 + n * 8, 8, n as u8))).collect();
     // 512 and the step have no common factor, so every block is met once.
@@ -132,27 +134,35 @@ fn freed_in_any_order_it_joins_again() {
         assert!(blocks[index].take().is_some());
     }
     drop(blocks);
-    assert_eq!(statistics(), before);
+    assert_eq!(Balance::now(), before);
     let whole = Block::new(512 * 600, 8, 0);
     drop(whole);
 }
 
-/// What is left of free RAM is a spare share, page tables, and what was shared with the host before.
+/// All but what is noted about frames, a table for each 2 MiB, and what is shared with the host.
 fn nearly_all_free_ram_can_be_allocated() {
-    let (Some(ram), Some(machine)) = (ram::of_machine(), live::machine()) else { panic!("no memory") };
-    let free = ram.free().len_bytes() / 4096;
+    let Some(ram) = ram::of_machine() else { panic!("no memory map") };
+    let free = ram.free().len_bytes();
     let before = statistics();
-    let heap_bytes = before.used_bytes + before.free_bytes;
-    let spare = (free / 128).clamp(64, 1024);
-    let left = machine.frames().statistics().free;
-    assert!(left <= spare, "{left} frames are free beside the heap, {spare} were to be spared");
-    // A document of 1 MiB for the host, tables, and what is lost to the heap's rounding.
-    let others = 256 + 64 + free / 512;
-    assert!(heap_bytes <= free * 4096, "the heap has {heap_bytes} bytes of {free} frames");
-    assert!(heap_bytes / 4096 + spare + others >= free, "the heap has {heap_bytes} bytes of {free} frames");
+    // A document of 1 MiB for the host, tables, and the map of the heap's region.
+    let others = (2 * MIB) as u64 + free / 256;
+    assert!(before.free_bytes + others >= free, "{before:?} of {free} bytes");
+    assert!(before.free_bytes <= free);
     let taken = take_all().len() * MIB;
-    // The list of blocks, and the rest of a MiB on either side of it.
-    assert!(taken + 3 * MIB >= before.free_bytes as usize, "{taken} bytes of {before:?}");
+    // The list of blocks, and the rest of a MiB; a table for each 2 MiB.
+    assert!(
+        taken + 3 * MIB + free as usize / 512 >= before.free_bytes as usize,
+        "{taken} bytes of {before:?}"
+    );
+    let most = statistics().largest_free_bytes as usize;
+    trim();
+    let Ok(layout) = Layout::from_size_align(most, 1) else { panic!("{most} bytes") };
+    // SAFETY: the layout has a size; the block is freed with it.
+    unsafe {
+        let block = black_box(alloc(layout));
+        assert!(!block.is_null(), "the largest free block of {most} bytes can't be had");
+        dealloc(block, layout);
+    }
 }
 
 fn memory_above_4g_is_used() {
@@ -168,54 +178,46 @@ fn memory_above_4g_is_used() {
         println!("no RAM above 4 GiB");
         return;
     }
-    let before = statistics();
-    let mut blocks: Vec<Vec<u64>> = Vec::new();
-    let mut found = 0;
-    loop {
-        let mut block: Vec<u64> = Vec::new();
-        if block.try_reserve_exact(64 * MIB / 8).is_err() {
-            break;
-        }
-        // One word a step tells two pages apart as well as all would, and spares the host its memory.
-        let spare = block.spare_capacity_mut();
-        let addresses: Vec<usize> = (0..spare.len())
-            .step_by(STEP / 8)
-            .filter(|index| phys_of(&raw const spare[*index] as u64).as_u64() >= FOUR_GIB)
-            .collect();
-        for &index in &addresses {
-            let address = &raw const spare[index] as u64;
-            spare[index].write(address);
-        }
-        for &index in &addresses {
-            // SAFETY: written above.
-            let word = unsafe { spare[index].assume_init() };
-            assert_eq!(word, &raw const spare[index] as u64);
-        }
-        found += (addresses.len() * STEP) as u64;
-        blocks.push(block);
+    // All large frames below that are somebody else's, so that pages can only come from above. None of them is touched.
+    let mut low = FrameBatch::<Size2MiB, _>::new(machine());
+    let mut high = FrameBatch::<Size2MiB, _>::new(machine());
+    while let Ok(frame) = Frame::<Size2MiB, _>::allocate(machine()) {
+        let batch = if frame.start().as_u64() < FOUR_GIB { &mut low } else { &mut high };
+        assert!(batch.push(frame.into()).is_ok());
     }
-    drop(blocks);
-    assert_eq!(statistics(), before);
+    let found = high.count() * Size2MiB::LEN_BYTES;
     assert!(found + 128 * MIB as u64 >= above, "{found} of {above} bytes above 4 GiB");
+    drop(high);
+    let mut block: Vec<u64> = Vec::with_capacity(64 * MIB / 8);
+    let spare = block.spare_capacity_mut();
+    for index in (0..spare.len()).step_by(STEP / 8) {
+        let address = &raw const spare[index] as u64;
+        spare[index].write(address);
+        assert!(phys_of(address).as_u64() >= FOUR_GIB, "{address:#x}");
+    }
+    for index in (0..spare.len()).step_by(STEP / 8) {
+        // SAFETY: written above.
+        assert_eq!(unsafe { spare[index].assume_init() }, &raw const spare[index] as u64);
+    }
     println!("used {} MiB above 4 GiB", found >> 20);
 }
 
 fn zero_sizes_need_no_memory() {
-    let before = statistics();
+    let before = Balance::now();
     let nothing: Vec<u8> = black_box(Vec::with_capacity(0));
     let units: Vec<()> = black_box(core::iter::repeat_n((), 1000).collect());
     let boxed: Box<[u64; 0]> = black_box(Box::new([]));
     assert_eq!((nothing.len(), units.len(), boxed.len()), (0, 1000, 0));
-    assert_eq!(statistics(), before);
+    assert_eq!(Balance::now(), before);
     let mut shrunk: Vec<u8> = black_box(Vec::from([1, 2, 3]));
-    assert_ne!(statistics(), before);
+    assert_ne!(Balance::now(), before);
     shrunk.clear();
     shrunk.shrink_to_fit();
-    assert_eq!(statistics(), before);
+    assert_eq!(Balance::now(), before);
 }
 
 fn growing_keeps_contents() {
-    let before = statistics();
+    let before = Balance::now();
     let mut numbers = Vec::new();
     for number in 0..200_000_u32 {
         numbers.push(number.wrapping_mul(0x9e37_79b9));
@@ -239,31 +241,32 @@ fn growing_keeps_contents() {
     let Ok(layout) = Layout::from_size_align(100_000, layout.align()) else { unreachable!() };
     // SAFETY: reallocated to this length, with the same alignment.
     unsafe { dealloc(grown, layout) };
-    assert_eq!(statistics(), before);
+    assert_eq!(Balance::now(), before);
 }
 
 fn too_much_is_an_error() {
-    let before = statistics();
-    let free = before.free_bytes as usize;
+    let before = Balance::now();
+    let free = statistics().free_bytes as usize;
     for len in [free + 1, free * 2, 1 << 46, isize::MAX as usize / 2, isize::MAX as usize, usize::MAX] {
         let mut bytes: Vec<u8> = Vec::new();
         let reserved = bytes.try_reserve_exact(len);
         // Without it, the compiler leaves out what it can see is not used, and takes it for a success.
         black_box(&bytes);
         assert!(reserved.is_err(), "{len} bytes were to be had of {free}");
-        assert_eq!(statistics(), before);
+        assert_eq!(Balance::now(), before);
     }
     let Ok(huge_alignment) = Layout::from_size_align(8, 1 << 46) else { unreachable!() };
     // SAFETY: the layout has a size.
     assert!(black_box(unsafe { alloc(huge_alignment) }).is_null());
     drop(Block::new(100, 8, 1));
-    assert_eq!(statistics(), before);
+    assert_eq!(Balance::now(), before);
 }
 
 fn blocks_lie_in_free_ram() {
     let Some(ram) = ram::of_machine() else { panic!("no memory map") };
-    let blocks = take_all();
-    for block in &blocks {
+    let mut blocks = take_all();
+    for block in &mut blocks {
+        prefault(block.spare_capacity_mut());
         let start = block.as_ptr() as u64;
         for address in (start..start + MIB as u64).step_by(4096).chain([start + MIB as u64 - 1]) {
             let phys = phys_of(address).as_u64();

@@ -1,35 +1,33 @@
-//! Blocks of the heap by the leaves that they lie in.
+//! Memory of the heap by the leaves that it lies in.
 
-use crate::walk::{Leaf, leaf_of, leaves};
+use crate::machine::walked;
+use crate::walk::Leaf;
 use alloc::vec::Vec;
+use unikernel::heap::LeafPages;
 use unikernel::memory::address::VirtAddr;
-use unikernel::memory::page_size::PageSize;
+use unikernel::memory::page_table::level::LeafSize;
 
-/// Blocks of the heap, of which some lie in leaves of their own of a size that was asked for.
-pub(crate) struct Blocks {
-    /// The blocks that were looked for, with their leaves.
+/// Pages of the heap, each with the leaf that maps it.
+pub(crate) struct Blocks<S: LeafSize> {
     pub(crate) chosen: Vec<(VirtAddr, Leaf)>,
-    _all: Vec<Vec<u64>>,
+    _pages: Vec<LeafPages<S>>,
 }
 
-/// Takes blocks of a MiB until so many lie in heap leaves of this size as a whole, in one each.
-pub(crate) fn blocks_in_leaves_of<S: PageSize>(count: usize) -> Blocks {
-    let heap = leaves();
-    let (mut chosen, mut all): (Vec<(VirtAddr, Leaf)>, _) =
-        (Vec::with_capacity(count), Vec::with_capacity(4096));
-    while chosen.len() < count {
-        let mut block: Vec<u64> = Vec::new();
-        assert!(block.try_reserve_exact((1 << 20) / 8).is_ok(), "no block in a leaf of {}", S::NAME);
-        let address = VirtAddr::new(block.as_ptr() as u64);
-        all.push(block);
-        let leaf = leaf_of(&heap, address.as_u64()).copied();
-        let last = address.as_u64() + (1 << 20) - 1;
-        let is_new = |leaf: &Leaf| chosen.iter().all(|(_, other)| other.virt != leaf.virt);
-        if let Some(leaf) =
-            leaf.filter(|leaf| leaf.len_bytes == S::LEN_BYTES && leaf.contains(last) && is_new(leaf))
-        {
-            chosen.push((address, leaf));
-        }
-    }
-    Blocks { chosen, _all: all }
+/// So many pages of this size; `None` if there are not as many.
+pub(crate) fn pages_of<S: LeafSize>(count: usize) -> Option<Blocks<S>> {
+    let pages: Vec<LeafPages<S>> = (0..count).map_while(|_| LeafPages::map(1).ok()).collect();
+    let leaf = |page: &LeafPages<S>| {
+        let address = VirtAddr::new(page.as_ptr() as u64);
+        let Some(leaf) = walked(address) else { panic!("{address} is not mapped") };
+        assert_eq!((leaf.virt, leaf.len_bytes), (address.as_u64(), S::LEN_BYTES));
+        (address, leaf)
+    };
+    let chosen: Vec<_> = pages.iter().map(leaf).collect();
+    (chosen.len() == count).then_some(Blocks { chosen, _pages: pages })
+}
+
+/// So many pages of this size, which the machine must have.
+pub(crate) fn blocks_in_leaves_of<S: LeafSize>(count: usize) -> Blocks<S> {
+    let Some(blocks) = pages_of(count) else { panic!("there are no {count} pages of {}", S::NAME) };
+    blocks
 }

@@ -1,11 +1,11 @@
 //! The machine that the tests run on, for tests that change its live address space.
 
 use crate::walk::{Leaf, leaf_of, leaves};
+use unikernel::heap;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::address_space::Placed;
 use unikernel::memory::audit::AuditReport;
 use unikernel::memory::frame::FrameSource;
-use unikernel::memory::heap::{self, Statistics};
 use unikernel::memory::live::{self, Live, LocalFlush, in_ram_window};
 use unikernel::memory::page_table::{Detached, Kva, Machine, Mmio, Rejected, Tracked, VaRange, flush};
 use unikernel::memory::subtree::Subtree;
@@ -41,8 +41,10 @@ pub(crate) fn trim() {
     done(Subtree::<Kva>::trim(machine(), &LocalFlush));
 }
 
+/// Frames that are free, and promised to nobody: what the heap has handed out may be touched meanwhile.
 pub(crate) fn free_frames() -> u64 {
-    machine().frames().statistics().free
+    heap::trim();
+    machine().frames().statistics().free - machine().frames().promised()
 }
 
 pub(crate) fn audit() -> AuditReport {
@@ -82,8 +84,10 @@ pub(crate) fn walked(address: VirtAddr) -> Option<Leaf> {
 /// All that a test has to leave as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Balance {
-    pub(crate) heap: Statistics,
-    free_frames: u64,
+    /// Bytes of blocks.
+    pub(crate) allocated_bytes: u64,
+    /// Frames that are free, and not promised to what is handed out: touching that changes nothing.
+    pub(crate) unpromised_frames: u64,
     /// Free addresses of each kind, in bytes.
     free_addresses: [u64; 3],
     double_frees: u64,
@@ -91,20 +95,22 @@ pub(crate) struct Balance {
 }
 
 impl Balance {
-    /// As it is without tables that are kept for mappings to come.
+    /// As it is without what is kept for later: tables, blocks and ranges.
     pub(crate) fn now() -> Self {
+        heap::trim();
         trim();
         let machine = machine();
+        let frames = machine.frames().statistics();
         let space = machine.space();
         Self {
-            heap: heap::statistics(),
-            free_frames: free_frames(),
+            allocated_bytes: heap::statistics().allocated_bytes,
+            unpromised_frames: free_frames(),
             free_addresses: [
                 space.subtree::<Tracked>().free_bytes(),
                 space.subtree::<Mmio>().free_bytes(),
                 space.subtree::<Kva>().free_bytes(),
             ],
-            double_frees: machine.frames().statistics().double_frees,
+            double_frees: frames.double_frees,
             awaiting_a_flush: space.outstanding(),
         }
     }

@@ -19,6 +19,7 @@ mod device_windows;
 mod diagnosis;
 mod heap;
 mod heap_blocks;
+mod heap_pages;
 mod image;
 mod interrupts;
 mod large_leaves;
@@ -41,6 +42,7 @@ type Test = (&'static str, fn());
 
 const GROUPS: &[&[Test]] = &[
     heap::TESTS,
+    heap_pages::TESTS,
     image::TESTS,
     memory_core::TESTS,
     address_space::TESTS,
@@ -87,7 +89,8 @@ fn run_one((name, test): &Test) {
     test();
     let mut after = Balance::now();
     if *name == memory_core::KEEPS_MEMORY {
-        after.heap = before.heap;
+        after.allocated_bytes = before.allocated_bytes;
+        after.unpromised_frames = before.unpromised_frames;
     }
     assert_eq!(after, before, "what {name} has left");
 }

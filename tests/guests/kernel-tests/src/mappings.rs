@@ -119,6 +119,7 @@ fn protected_pages_keep_their_contents() {
 fn whole_tables_of_every_kind_are_released() {
     const COUNT: u64 = 24;
     let table = Size2MiB::LEN_BYTES;
+    let blocks = blocks_in_leaves_of::<Size2MiB>(1);
     let before = free_frames();
     let run = |count| FrameRun::<Size4KiB, _>::allocate(machine(), count);
     let (Ok(some), Ok(one)) = (run(COUNT), run(1)) else { panic!("no free frames") };
@@ -131,7 +132,6 @@ fn whole_tables_of_every_kind_are_released() {
         unsafe { write(behind(start, index * PAGE_LEN), index) };
     }
 
-    let blocks = blocks_in_leaves_of::<Size2MiB>(1);
     let (_, leaf) = blocks.chosen[0];
     let ram = PhysAddr::new(leaf.phys);
     let run = |start, count| KvaRun::<Size4KiB>::new(&machine(), start, count);

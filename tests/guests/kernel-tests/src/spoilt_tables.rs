@@ -30,9 +30,9 @@ const NO_DEVICE: u64 = 0xd000_0000;
 
 /// What the audit counts is what a walk of its own finds.
 fn the_audit_finds_what_is_there() {
+    let leaves = leaves();
     let report = audit();
     assert!(report.is_clean() && report.outstanding == 0, "{report}");
-    let leaves = leaves();
     for kind in Kind::ALL {
         let of_kind = |slot: u64| match kind {
             Kind::Tracked => (1..256).contains(&slot),

@@ -2,6 +2,7 @@
 //! that shares nothing with the kernel's audit but the window through which tables are read.
 
 use alloc::vec::Vec;
+use unikernel::heap;
 use unikernel::memory::address::PhysAddr;
 use unikernel::memory::live::in_ram_window;
 use x86::controlregs::cr3;
@@ -139,15 +140,28 @@ impl Rights {
 /// All leaves, by address.
 pub(crate) fn leaves() -> Vec<Leaf> {
     let mut leaves = Vec::new();
+    // The list lies in the heap, whose pages come on demand: what it adds itself has to be there before the walk.
+    loop {
+        heap::prefault(leaves.spare_capacity_mut());
+        let capacity = leaves.capacity();
+        walk_all(&mut leaves);
+        if leaves.capacity() == capacity {
+            return leaves;
+        }
+        leaves.clear();
+        leaves.reserve(capacity);
+    }
+}
+
+fn walk_all(leaves: &mut Vec<Leaf>) {
     for slot in 0..512 {
         let entry = root_place(slot).read();
         if entry & PRESENT != 0 {
             let all = Rights { writable: true, executable: true, user: Some(entry & USER != 0) };
             let start = (slot as u64 * span(4)) as i64;
-            walk(entry & ADDRESS, 3, (start << 16 >> 16) as u64, all.below(entry), &mut leaves);
+            walk(entry & ADDRESS, 3, (start << 16 >> 16) as u64, all.below(entry), leaves);
         }
     }
-    leaves
 }
 
 fn walk(table: u64, level: u32, base: u64, rights: Rights, leaves: &mut Vec<Leaf>) {

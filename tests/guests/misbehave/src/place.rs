@@ -1,8 +1,12 @@
 //! Addresses at which something is forbidden, by name.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use core::arch::asm;
+use core::hint::black_box;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::AtomicU64;
+use unikernel::heap::{self, Pages};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::frame::Frame;
 use unikernel::memory::live::regions::{self, Place};
@@ -24,17 +28,20 @@ pub(crate) const PLACES: &[Named] = &[
     ("rodata", || Some(&raw const CONSTANT as u64)),
     ("data", || Some(&raw const VARIABLE as u64)),
     ("stack", || Some(stack_pointer())),
-    ("heap", || Some(heap())),
+    ("heap", || Some(block())),
+    ("untouched", || Some(pages()?.as_mut_ptr() as u64)),
+    ("freed", freed),
+    ("given-back", given_back),
     ("below-stack", || Some(around(stack_pointer())?.start.as_u64() - 8)),
-    ("below-heap", || Some(around(heap())?.start.as_u64() - 8)),
-    ("above-heap", || Some(end(around(heap())?))),
+    ("below-heap", || Some(around(block())?.start.as_u64() - 8)),
+    ("above-heap", || Some(end(around(block())?))),
     ("tracked-slot", || Some(200 << 39)),
     ("host-slot", || Some(0xffff_8000_0000_1000)),
     ("mmio-slot", || Some(0xffff_9500_0000_0000)),
     ("top", || Some(0xffff_ffff_ffff_fff8)),
     ("window-text", || Some(shown(text()))),
     ("window-rodata", || Some(shown(&raw const CONSTANT as u64))),
-    ("window-heap", || Some(shown(physical_address(VirtAddr::new(heap()))?.as_u64()))),
+    ("window-heap", || Some(shown(physical_address(VirtAddr::new(block()))?.as_u64()))),
     ("window-hole", || Some(shown(0xb_0000))),
     ("window-beyond-ram", || Some(shown(1 << 40))),
     ("device", || Some(device()?.start().as_u64())),
@@ -75,8 +82,30 @@ fn stack_pointer() -> u64 {
 }
 
 /// A block of the heap that is never freed.
-fn heap() -> u64 {
+fn block() -> u64 {
     Box::leak(Box::new([0xc3_u8; 64])).as_ptr() as u64
+}
+
+/// Pages of the heap, which nobody has touched.
+fn pages() -> Option<ManuallyDrop<Pages>> {
+    Pages::reserve(8 << 20).ok().map(ManuallyDrop::new)
+}
+
+/// In a block that was used and freed, when the heap keeps nothing.
+fn freed() -> Option<u64> {
+    let block = black_box(vec![1_u8; 8 << 20]);
+    let address = &raw const block[5 << 20] as u64;
+    drop(block);
+    heap::trim();
+    Some(address)
+}
+
+/// In a part of pages that was used and given back.
+fn given_back() -> Option<u64> {
+    let mut pages = pages()?;
+    pages.part_mut(0..8 << 20)?.fill(1);
+    let gone = pages.give_back(2 << 20..4 << 20);
+    Some(pages.as_mut_ptr() as u64 + gone.start as u64)
 }
 
 /// The region around an address.

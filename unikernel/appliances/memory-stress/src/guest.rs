@@ -10,9 +10,9 @@ use memory_stress::program::{self, Verdict};
 use unikernel::ApplicationStatus;
 use unikernel::cpu::{clock, vectors};
 use unikernel::device::{console, result};
+use unikernel::heap;
 use unikernel::memory::address::{PhysAddr, VirtAddr};
-use unikernel::memory::live::{Live, LocalFlush};
-use unikernel::memory::{heap, live};
+use unikernel::memory::live::{self, Live, LocalFlush};
 
 struct Guest;
 

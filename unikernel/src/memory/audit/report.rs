@@ -95,7 +95,7 @@ impl AuditReport {
         &mut self.kinds[kind as usize]
     }
 
-    pub(super) fn violation(&mut self, violation: Violation) {
+    pub(crate) fn violation(&mut self, violation: Violation) {
         if let Some(slot) = self.violations.iter_mut().find(|slot| slot.is_none()) {
             *slot = Some(violation);
         }

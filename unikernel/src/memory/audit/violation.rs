@@ -109,6 +109,13 @@ pub enum Violation {
         /// The frame.
         frame: PhysAddr,
     },
+    /// The heap's credit is not what is handed out and not mapped.
+    HeapCredit {
+        /// Frames of credit that it holds.
+        credit: u64,
+        /// What it should hold.
+        expected: u64,
+    },
     /// A free frame is in use.
     FreeInUse {
         /// The frame.
@@ -186,6 +193,10 @@ impl fmt::Display for Violation {
             Self::WritableAndExecutable { frame } => {
                 write!(formatter, "frame {frame} is writable through one mapping and executable through one")
             }
+            Self::HeapCredit { credit, expected } => write!(
+                formatter,
+                "the heap holds credit for {credit} frames, and should for {expected}, by what is handed out and not mapped"
+            ),
             Self::FreeInUse { frame, state } => {
                 write!(formatter, "frame {frame} is free, but mapped, or noted as {state}")
             }

@@ -2,7 +2,6 @@
 
 use super::arena::Arenas;
 use super::cpu_cache::{AtHand, CpuCache, CurrentCpu};
-use super::one_range::OneRange;
 use super::size_class::{Class, Kind};
 use super::source::{End, GRANULE_LEN, RangeSource};
 use super::span::Block;
@@ -30,17 +29,6 @@ pub(super) struct Shared<S> {
     failed: Option<FailedAllocation>,
 }
 
-impl<C: CurrentCpu, const CPUS: usize> Heap<OneRange, C, CPUS> {
-    /// Gives the heap its memory.
-    ///
-    /// # Safety
-    /// The range can be read and written through the pointer, is used by nobody else, and stays so; nothing was allocated yet.
-    pub unsafe fn init(&self, start: *mut u8, len_bytes: usize) {
-        // SAFETY: the caller's promise.
-        self.shared.lock().source = unsafe { OneRange::new(start, len_bytes) };
-    }
-}
-
 impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
     /// A heap without a block.
     #[must_use]
@@ -50,9 +38,23 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
         Self { cpus: [const { CpuCache::new() }; CPUS], shared: Mutex::new(shared), which_cpu: PhantomData }
     }
 
+    /// Gives the heap its memory.
+    ///
+    /// # Safety
+    /// Nothing was allocated yet.
+    pub unsafe fn init(&self, source: S) {
+        self.shared.lock().source = source;
+    }
+
     /// How much is used. While other CPUs are at work, it is what it was at some moments of the call.
     pub fn statistics(&self) -> Statistics {
         self.statistics_of(&self.shared.lock())
+    }
+
+    /// Works on the source itself.
+    pub(crate) fn with_source<T>(&self, work: impl FnOnce(&mut S) -> T) -> T {
+        let _at_hand = self.enter();
+        work(&mut self.shared.lock().source)
     }
 
     /// The latest failure, unless somebody holds the heap (a panic inside of it must not wait).
@@ -108,7 +110,8 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
         let taken = take(&mut shared).or_else(|| last_resort(&mut shared));
         if taken.is_none() {
             let statistics = self.statistics_of(&shared);
-            shared.failed = Some(FailedAllocation { layout, statistics });
+            let largest_free_bytes = shared.source.largest_free_bytes();
+            shared.failed = Some(FailedAllocation { layout, statistics, largest_free_bytes });
         }
         taken
     }
@@ -152,8 +155,21 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
             layout,
             |Shared { source, arenas, range_bytes, .. }| {
                 let in_arena = if kind == Kind::Middle { arenas.take(source, layout.size()) } else { None };
-                in_arena.or_else(|| take_range(source, range_bytes, layout))
+                in_arena.or_else(|| take_range(source, range_bytes, layout, S::take))
             },
+            |_| None,
+        );
+        taken.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// A block of zeros with a range of its own.
+    #[inline(never)]
+    fn take_zeroed_range(&self, layout: Layout) -> *mut u8 {
+        let mut at_hand = self.enter();
+        let taken = self.take_or_trim(
+            &mut at_hand,
+            layout,
+            |Shared { source, range_bytes, .. }| take_range(source, range_bytes, layout, S::take_zeroed),
             |_| None,
         );
         taken.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -178,6 +194,26 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
                 source.give_back(block, len_bytes);
             }
         }
+    }
+
+    /// Gives a block with a range of its own a greater length elsewhere, if its mappings can be moved there.
+    ///
+    /// # Safety
+    /// It was allocated with this layout, and is not used at its old place if it was moved.
+    #[cold]
+    #[inline(never)]
+    unsafe fn relocate(&self, block: NonNull<u8>, layout: Layout, new_layout: Layout) -> Option<NonNull<u8>> {
+        let (len_bytes, new_len_bytes) = (range_len(layout.size()), range_len(new_layout.size()));
+        if [layout, new_layout].map(Kind::of) != [Kind::Large; 2] || new_len_bytes <= len_bytes {
+            return None;
+        }
+        let new = Layout::from_size_align(new_len_bytes, new_layout.align().max(GRANULE_LEN)).ok()?;
+        let _at_hand = self.enter();
+        let Shared { source, range_bytes, .. } = &mut *self.shared.lock();
+        // SAFETY: the caller's promise; large blocks have ranges of their own.
+        let moved = unsafe { source.relocate(block, len_bytes, new) }?;
+        *range_bytes += (new_len_bytes - len_bytes) as u64;
+        Some(moved)
     }
 
     /// Gives a block another length where it is, if that is possible.
@@ -221,10 +257,15 @@ const fn range_len(size: usize) -> usize {
 }
 
 /// A range for one block, counted in `range_bytes`.
-fn take_range(source: &mut impl RangeSource, range_bytes: &mut u64, layout: Layout) -> Option<NonNull<u8>> {
+fn take_range<S: RangeSource>(
+    source: &mut S,
+    range_bytes: &mut u64,
+    layout: Layout,
+    take: impl FnOnce(&mut S, Layout, End) -> Option<NonNull<u8>>,
+) -> Option<NonNull<u8>> {
     let len_bytes = range_len(layout.size());
     let range = Layout::from_size_align(len_bytes, layout.align().max(GRANULE_LEN)).ok()?;
-    let block = source.take(range, End::Low)?;
+    let block = take(source, range, End::Low)?;
     *range_bytes += len_bytes as u64;
     Some(block)
 }
@@ -239,6 +280,7 @@ impl<S: RangeSource> Shared<S> {
         }
         self.spans.trim(&mut self.source);
         self.arenas.trim(&mut self.source);
+        self.source.trim();
     }
 }
 
@@ -255,6 +297,20 @@ unsafe impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> GlobalAlloc for He
                 }
             }
             kind => self.take_other(layout, kind),
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if Kind::of(layout) == Kind::Large {
+            return self.take_zeroed_range(layout);
+        }
+        // SAFETY: the caller's promise; a block is as long as its layout.
+        unsafe {
+            let block = self.alloc(layout);
+            if !block.is_null() {
+                block.write_bytes(0, layout.size());
+            }
+            block
         }
     }
 
@@ -284,6 +340,9 @@ unsafe impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> GlobalAlloc for He
         unsafe {
             if self.resize(old, layout, new_layout) {
                 return block;
+            }
+            if let Some(moved) = self.relocate(old, layout, new_layout) {
+                return moved.as_ptr();
             }
             let moved = self.alloc(new_layout);
             if !moved.is_null() {

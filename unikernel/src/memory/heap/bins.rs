@@ -42,6 +42,12 @@ impl Bins {
         }
     }
 
+    /// The last bin that is not empty.
+    pub(super) fn last_filled(&self) -> Option<usize> {
+        let word = self.filled.iter().rposition(|word| *word != 0)?;
+        Some(word * 64 + self.filled[word].ilog2() as usize)
+    }
+
     /// The bins that are not empty from this one on, upwards.
     pub(super) fn filled_from(&self, bin: usize) -> impl Iterator<Item = usize> {
         let mut next = bin;

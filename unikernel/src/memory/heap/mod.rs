@@ -30,13 +30,15 @@
 //! | `size_class`, `span`, `spans` | small blocks |
 //! | `arena` | middle-sized blocks |
 //! | [`source`] | the seam to who owns the addresses |
-//! | [`one_range`], `bins` | the source that there is: one range, mapped from the start |
+//! | [`one_range`], `bins` | a source of memory that is there from the start |
+//! | [`demand`] | the source of the machine's heap: pages come when they are touched |
 //! | [`statistics`](mod@statistics) | how the heap stands, and what it could not do |
 
 pub mod allocator;
 mod arena;
 mod bins;
 pub mod cpu_cache;
+pub mod demand;
 pub mod one_range;
 mod size_class;
 pub mod source;
@@ -60,25 +62,3 @@ pub use cpu_cache::CurrentCpu;
 pub use one_range::OneRange;
 pub use source::{End, GRANULE_LEN, RangeSource};
 pub use statistics::{FailedAllocation, Statistics};
-
-/// The heap of the machine.
-#[cfg_attr(target_os = "none", global_allocator)]
-pub(crate) static HEAP: Heap<OneRange, OnlyCpu> = Heap::new(OneRange::empty());
-
-/// The one CPU that runs.
-pub(crate) struct OnlyCpu;
-
-// SAFETY: 1, there is one. 2, a guest has no other flow of control than its one CPU's, and handlers come to their end; on
-// the host the machine's heap has no memory and nobody allocates from it.
-unsafe impl CurrentCpu for OnlyCpu {
-    #[inline(always)]
-    fn index() -> usize {
-        0
-    }
-}
-
-/// How much of the heap is used.
-#[must_use]
-pub fn statistics() -> Statistics {
-    HEAP.statistics()
-}

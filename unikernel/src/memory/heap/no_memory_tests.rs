@@ -57,6 +57,10 @@ unsafe impl RangeSource for Refusing {
         self.source.free_bytes()
     }
 
+    fn largest_free_bytes(&self) -> u64 {
+        self.source.largest_free_bytes()
+    }
+
     fn overhead_bytes(&self) -> u64 {
         self.source.overhead_bytes()
     }

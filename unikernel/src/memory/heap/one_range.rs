@@ -57,30 +57,70 @@ impl OneRange {
     /// # Safety
     /// The range can be read and written through the pointer, and is used by nobody else from now on.
     pub unsafe fn new(start: *mut u8, len_bytes: usize) -> Self {
-        let mut source = Self { len_bytes: len_bytes as u64, ..Self::empty() };
-        let first_note = start.align_offset(align_of::<Note>());
-        // One more note on either side of the granules'.
-        let base_for = |granules: usize| {
-            let after_notes = first_note + (granules + 2) * size_of::<Note>();
-            after_notes + start.wrapping_add(after_notes).align_offset(GRANULE_LEN)
+        let Some(Parts { first_note, base, granules }) = Parts::of(start, len_bytes) else {
+            return Self { len_bytes: len_bytes as u64, ..Self::empty() };
         };
-        let most = (len_bytes / GRANULE_LEN).min(FREE as usize - 2);
-        // What the notes and the edges take is a small share: a few steps down from where there would be none.
-        let share = most / (GRANULE_LEN / size_of::<Note>()) + 3;
-        let fits = |granules: &usize| base_for(*granules) + granules * GRANULE_LEN <= len_bytes;
-        let Some(granules) = (most.saturating_sub(share)..=most).rev().filter(|n| *n > 0).find(fits) else {
-            return source;
-        };
-        // SAFETY: that many bytes fit into the range, by `fits`.
-        unsafe {
-            source.notes = start.add(first_note).cast();
-            source.base = start.add(base_for(granules));
-        }
-        source.granules = granules as u32;
+        // SAFETY: that many bytes fit into the range, and the rest is the caller's promise.
+        unsafe { Self::apart(start.add(first_note), start.add(base), granules, len_bytes as u64) }
+    }
+
+    /// A source of so many granules, at least one, from `base` on, with its notes elsewhere.
+    ///
+    /// # Safety
+    /// [`notes_bytes`](Self::notes_bytes) of notes can be written through the pointer, which is aligned for them, and are used
+    /// by nobody else. The granules have to be memory when they are given out and used.
+    pub(super) unsafe fn apart(notes: *mut u8, base: *mut u8, granules: u32, len_bytes: u64) -> Self {
+        let mut source = Self { notes: notes.cast(), base, granules, len_bytes, ..Self::empty() };
         source.write_used(0, 1);
-        source.write_used(source.granules + 1, 1);
-        source.insert(1, source.granules);
+        source.write_used(granules + 1, 1);
+        source.insert(1, granules);
         source
+    }
+
+    /// How many granules there are, given out or not.
+    pub(super) const fn granules(&self) -> u32 {
+        self.granules
+    }
+
+    /// How many bytes the notes on so many granules take.
+    pub(super) const fn notes_bytes(granules: u32) -> usize {
+        // One more on either side of the granules'.
+        (granules as usize + 2) * size_of::<Note>()
+    }
+
+    /// Adds granules that follow the last.
+    ///
+    /// # Safety
+    /// As for [`apart`](Self::apart), for the notes that this makes more, and for the granules.
+    pub(super) unsafe fn extend(&mut self, more: u32) {
+        let end = self.granules + 1;
+        self.granules += more;
+        self.len_bytes += u64::from(more) * GRANULE_LEN as u64;
+        self.write_used(self.granules + 1, 1);
+        self.write_used(end, more);
+        self.free_run(end, more);
+    }
+
+    /// Gives up free granules at the end, so that no fewer than `least` stay.
+    pub(super) fn retract(&mut self, least: u32) {
+        let tag = self.note(self.granules).tag;
+        if tag & FREE == 0 || self.granules <= least {
+            return;
+        }
+        let start = self.granules + 1 - (tag & !FREE);
+        let last = least.max(start - 1);
+        self.remove(start);
+        if start <= last {
+            self.insert(start, last + 1 - start);
+        }
+        self.len_bytes -= u64::from(self.granules - last) * GRANULE_LEN as u64;
+        self.granules = last;
+        self.write_used(last + 1, 1);
+    }
+
+    /// The length that the range which starts here is given out with.
+    pub(super) fn len_at(&self, start: NonNull<u8>) -> usize {
+        self.note(self.granule_at(start.addr().get())).tag as usize * GRANULE_LEN
     }
 
     fn note(&self, granule: u32) -> Note {
@@ -120,6 +160,22 @@ impl OneRange {
             self.write(next, Note { previous: start, ..note });
         }
         self.bins.set_first(bin, start);
+    }
+
+    /// Makes a used run a free one, joined with free neighbours.
+    fn free_run(&mut self, mut start: u32, mut len: u32) {
+        let left = self.note(start - 1).tag;
+        if left & FREE != 0 {
+            start -= left & !FREE;
+            len += left & !FREE;
+            self.remove(start);
+        }
+        let right = self.note(start + len).tag;
+        if right & FREE != 0 {
+            self.remove(start + len);
+            len += right & !FREE;
+        }
+        self.insert(start, len);
     }
 
     /// Takes a free run out of its bin.
@@ -192,14 +248,43 @@ impl OneRange {
             || (self.note(1).tag == FREE | self.granules && self.free_granules() == self.granules)
     }
 
+    /// The lengths of all runs of a bin.
+    fn runs(&self, bin: usize) -> impl Iterator<Item = u32> {
+        let first = Some(self.bins.first(bin)).filter(|run| *run != 0);
+        let next = |run: &u32| Some(self.note(*run).next).filter(|run| *run != 0);
+        core::iter::successors(first, next).map(|run| self.note(run).tag & !FREE)
+    }
+
     /// The granules of all runs in bins.
     #[cfg(test)]
     pub(super) fn free_granules(&self) -> u32 {
-        let runs = |bin| {
-            let first = Some(self.bins.first(bin)).filter(|run| *run != 0);
-            core::iter::successors(first, |run| Some(self.note(*run).next).filter(|run| *run != 0))
+        self.bins.filled_from(0).flat_map(|bin| self.runs(bin)).sum()
+    }
+}
+
+/// How a range is divided.
+struct Parts {
+    /// Where the notes begin, in bytes from the start of the range.
+    first_note: usize,
+    /// Where the granules begin, likewise.
+    base: usize,
+    granules: u32,
+}
+
+impl Parts {
+    /// As many granules as fit, with one more note on either side of theirs; `None` if not one fits.
+    fn of(start: *mut u8, len_bytes: usize) -> Option<Self> {
+        let first_note = start.align_offset(align_of::<Note>());
+        let base_for = |granules: usize| {
+            let after_notes = first_note + OneRange::notes_bytes(granules as u32);
+            after_notes + start.wrapping_add(after_notes).align_offset(GRANULE_LEN)
         };
-        self.bins.filled_from(0).flat_map(runs).map(|run| self.note(run).tag & !FREE).sum()
+        let most = (len_bytes / GRANULE_LEN).min(FREE as usize - 2);
+        // What the notes and the edges take is a small share: a few steps down from where there would be none.
+        let share = most / (GRANULE_LEN / size_of::<Note>()) + 3;
+        let fits = |granules: &usize| base_for(*granules) + granules * GRANULE_LEN <= len_bytes;
+        let granules = (most.saturating_sub(share)..=most).rev().filter(|n| *n > 0).find(fits)?;
+        Some(Self { first_note, base: base_for(granules), granules: granules as u32 })
     }
 }
 
@@ -232,20 +317,9 @@ unsafe impl RangeSource for OneRange {
     }
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, len_bytes: usize) {
-        let (mut start, mut len) = (self.granule_at(start.addr().get()), granules_in(len_bytes));
+        let (start, len) = (self.granule_at(start.addr().get()), granules_in(len_bytes));
         debug_assert_eq!(self.note(start).tag, len, "the range is given back as it was taken");
-        let left = self.note(start - 1).tag;
-        if left & FREE != 0 {
-            start -= left & !FREE;
-            len += left & !FREE;
-            self.remove(start);
-        }
-        let right = self.note(start + len).tag;
-        if right & FREE != 0 {
-            self.remove(start + len);
-            len += right & !FREE;
-        }
-        self.insert(start, len);
+        self.free_run(start, len);
     }
 
     unsafe fn grow(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize) -> bool {
@@ -289,6 +363,11 @@ unsafe impl RangeSource for OneRange {
 
     fn free_bytes(&self) -> u64 {
         u64::from(self.free) * GRANULE_LEN as u64
+    }
+
+    fn largest_free_bytes(&self) -> u64 {
+        let longest = self.bins.last_filled().map_or(0, |bin| self.runs(bin).max().unwrap_or(0));
+        u64::from(longest) * GRANULE_LEN as u64
     }
 
     fn overhead_bytes(&self) -> u64 {

@@ -1,5 +1,6 @@
 use super::fixture::{KIB, MIB, Memory, granules, layout};
 use super::{End, GRANULE_LEN, OneRange, RangeSource};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
@@ -138,4 +139,35 @@ fn the_shortest_run_that_does_is_used() {
     assert_eq!(take(&mut source, 3, GRANULE_LEN), Some(runs[2].0));
     assert_eq!(take(&mut source, 2, GRANULE_LEN), Some(runs[1].0));
     assert_eq!(take(&mut source, 2, GRANULE_LEN), Some(runs[0].0), "4 are left there");
+}
+
+#[test]
+fn more_granules_join_the_last() {
+    let mut notes = vec![0_u32; OneRange::notes_bytes(12) / 4];
+    let base = core::ptr::without_provenance_mut(64 * MIB);
+    // SAFETY: the notes are the test's, and long enough; the granules are never touched.
+    unsafe {
+        let mut source = OneRange::apart(notes.as_mut_ptr().cast(), base, 4, granules(4) as u64);
+        assert_eq!(take(&mut source, 5, GRANULE_LEN), None);
+        let first = take(&mut source, 3, GRANULE_LEN).unwrap();
+        source.extend(3);
+        assert_eq!((source.len_bytes(), source.free_granules()), (granules(7) as u64, 4));
+        assert_eq!(source.largest_free_bytes(), granules(4) as u64, "they join the free one before");
+        let second = take(&mut source, 4, GRANULE_LEN).unwrap();
+        assert_eq!(second.addr().get() - first.addr().get(), granules(3));
+        source.extend(5);
+        assert_eq!((source.free_granules(), source.largest_free_bytes()), (5, granules(5) as u64));
+        source.retract(10);
+        assert_eq!((source.granules(), source.free_granules()), (10, 3));
+        source.retract(4);
+        assert_eq!((source.granules(), source.free_granules()), (7, 0), "the others are given out");
+        assert_eq!(take(&mut source, 1, GRANULE_LEN), None);
+        source.give_back(second, granules(4));
+        source.retract(4);
+        assert_eq!((source.granules(), source.free_granules()), (4, 1));
+        source.give_back(first, granules(3));
+        assert!(source.is_whole());
+        source.extend(8);
+        assert!(source.is_whole() && source.granules() == 12);
+    }
 }

@@ -40,6 +40,14 @@ pub unsafe trait RangeSource {
     /// Gives out a range of this length and alignment, with any content, or `None` if there is none.
     fn take(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>>;
 
+    /// Gives out a range that is all zeros.
+    fn take_zeroed(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
+        let start = self.take(layout, end)?;
+        // SAFETY: the range was just taken, with this length.
+        unsafe { start.as_ptr().write_bytes(0, layout.size()) };
+        Some(start)
+    }
+
     /// Takes a range back.
     ///
     /// # Safety
@@ -52,11 +60,24 @@ pub unsafe trait RangeSource {
     /// The range was given out with this length, which is less than the new one.
     unsafe fn grow(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize) -> bool;
 
+    /// Makes a range longer by moving what it maps to other addresses, with no byte copied; `None` if that can't be done, and
+    /// nothing was changed.
+    ///
+    /// # Safety
+    /// As for [`grow`](Self::grow). If it was done, the range is given out at its new place, and at the old one no more.
+    unsafe fn relocate(&mut self, start: NonNull<u8>, len_bytes: usize, new: Layout) -> Option<NonNull<u8>> {
+        let _ = (start, len_bytes, new);
+        None
+    }
+
     /// Takes the end of a range back.
     ///
     /// # Safety
     /// The range was given out with this length, which is greater than the new one; what is beyond that is not used any more.
     unsafe fn shrink(&mut self, start: NonNull<u8>, len_bytes: usize, new_len_bytes: usize);
+
+    /// Gives up what it keeps for later, so that others can have it.
+    fn trim(&mut self) {}
 
     /// Whether a range starts at this address, which lies in one that is given out and no longer than [`MARKED_LEN_MAX`].
     fn starts_at(&self, address: usize) -> bool;
@@ -65,11 +86,14 @@ pub unsafe trait RangeSource {
     /// that an application gives back may not.
     fn at(&self, address: usize) -> *mut u8;
 
-    /// All bytes there are, given out or not.
+    /// All bytes there are, given out or not; of a source that shares them with others, those that others have not.
     fn len_bytes(&self) -> u64;
 
     /// Those of them that can be given out, in however many pieces.
     fn free_bytes(&self) -> u64;
+
+    /// The length of the longest range that could be given out, if nothing was kept for later.
+    fn largest_free_bytes(&self) -> u64;
 
     /// Those of them that are never given out: notes, and what is lost at the edges.
     fn overhead_bytes(&self) -> u64;

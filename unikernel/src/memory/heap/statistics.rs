@@ -20,6 +20,8 @@ pub struct FailedAllocation {
     pub layout: Layout,
     /// The heap at that moment.
     pub statistics: Statistics,
+    /// The length of the largest range that could have been had.
+    pub largest_free_bytes: u64,
 }
 
 impl fmt::Display for FailedAllocation {
@@ -30,6 +32,10 @@ impl fmt::Display for FailedAllocation {
             formatter,
             "no room for {size} bytes aligned to {align}: the heap has {used_bytes} bytes in use and "
         )?;
-        write!(formatter, "{free_bytes} free in pieces")
+        write!(
+            formatter,
+            "{free_bytes} free in pieces, of which {} could be had in one",
+            self.largest_free_bytes
+        )
     }
 }

@@ -63,7 +63,7 @@ fn starting_touches_few_pages() {
     unsafe {
         memory.start.write_bytes(0xa5, len);
         let heap = TestHeap::new(OneRange::empty());
-        heap.init(memory.start, len);
+        heap.init(OneRange::new(memory.start, len));
         let bytes = core::slice::from_raw_parts(memory.start, len);
         let touched = bytes.chunks(4096).filter(|page| page.iter().any(|byte| *byte != 0xa5)).count();
         assert!(touched <= 2, "{touched} pages");
@@ -226,6 +226,10 @@ unsafe impl RangeSource for Interrupted {
     }
 
     fn free_bytes(&self) -> u64 {
+        0
+    }
+
+    fn largest_free_bytes(&self) -> u64 {
         0
     }
 

@@ -7,7 +7,7 @@
 //! | `kernel_map` | what is mapped where: image, stacks, all of RAM. Runs over simulated machines in tests, too |
 //! | `ram_window` | all of RAM at a fixed distance, and firmware tables beside it |
 //! | [`mmio_window`](MmioWindow) | device registers, mapped as long as somebody needs them |
-//! | `heap_range` | the tracked range that the heap is made of |
+//! | `heap` | the region that the heap is made of, and the heap |
 //! | [`regions`] | what the parts are called |
 //! | `tlb` | the shootdown of one CPU |
 //!
@@ -17,7 +17,7 @@
 
 mod bring_up;
 mod frame_arrays;
-mod heap_range;
+pub(crate) mod heap;
 mod kernel_map;
 mod mmio_window;
 mod ram_window;
@@ -26,7 +26,6 @@ mod tlb;
 
 pub use bring_up::BringUpError;
 pub(crate) use bring_up::{MAPPED_AT_START, PagingPolicy, bring_up};
-pub(crate) use heap_range::map_heap;
 pub(crate) use kernel_map::Stack;
 pub use mmio_window::{MmioError, MmioWindow};
 pub use ram_window::{RAM_WINDOW, in_ram_window};
@@ -35,7 +34,7 @@ pub use tlb::LocalFlush;
 
 use super::address::{PhysAddr, VirtAddr};
 use super::address_space::AddressSpace;
-use super::audit::{AuditReport, audit};
+use super::audit::{AuditReport, Violation, audit};
 use super::frame::{FrameAllocator, FrameSource};
 use super::page_table::level::ENTRIES;
 use super::page_table::{Machine, Paging, TableMemory};
@@ -68,10 +67,17 @@ pub fn physical_address(address: VirtAddr) -> Option<PhysAddr> {
     Some(PhysAddr::new(mapping.phys.as_u64() + (address.as_u64() - mapping.range.start.as_u64())))
 }
 
-/// Audits the live tables from CR3, and all frames. No operation on memory may be under way.
+/// Audits the live tables from CR3, all frames, and the heap's credit. No operation on memory may be under way.
 #[must_use]
 pub fn audit_now() -> Option<AuditReport> {
-    machine().map(audit)
+    let mut report = audit(machine()?);
+    if let Some(pager) = heap::pager() {
+        let (credit, expected) = (pager.credit_frames(), pager.expected_credit_frames());
+        if credit != expected {
+            report.violation(Violation::HeapCredit { credit, expected });
+        }
+    }
+    Some(report)
 }
 
 // SAFETY: 1, there is one allocator. 2, one CPU runs, with index 0; its handlers end before what they interrupt goes on.

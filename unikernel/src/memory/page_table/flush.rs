@@ -264,6 +264,7 @@ impl<M: Machine> Flushed<Detached<Tracked, M>> {
     ///   above 2 MiB;
     /// - [`Error::AlreadyMapped`] or [`Error::TableKept`] if something is in the way in the target;
     /// - [`Error::OutOfFrames`] if `tables` holds too few frames.
+    #[expect(clippy::result_large_err, reason = "what is refused comes back, as everywhere, and both of it")]
     pub fn move_to(
         self,
         target: VaRange<Tracked, M>,

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::entry::Entry;
 use super::error::{Error, Rejected};
-use super::level::{LeafLevel, LeafSize, Level};
+use super::level::{L2, LeafLevel, LeafSize, Level};
 use super::machine::Machine;
 use super::node::Node;
 use super::node_ref::NodeRef;
@@ -158,6 +158,18 @@ fn map_range<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
         let part = NodeRef::<O, S::Level, M>::extent(rest.start).intersection(rest);
         fill_table::<O, S, M, B>(machine, owned, part, &mut supply, bits, &mut reserve);
         rest.start = part.end;
+    }
+    Ok(())
+}
+
+/// Makes the tables down to level 2 that translate `owned`.
+#[inline(never)]
+pub(crate) fn build_tables<O: Ownership, M: Machine>(machine: &M, owned: Span) -> Result<(), Error> {
+    let mut reserve = survey(machine, owned, L2::NUMBER, None)?;
+    let mut at = owned.start;
+    while at < owned.end {
+        NodeRef::<O, L2, M>::reach(machine, at, owned, &mut reserve);
+        at = NodeRef::<O, L2, M>::extent(at).end;
     }
     Ok(())
 }

@@ -26,6 +26,12 @@ impl VirtRange {
     pub const fn new(start: VirtAddr, len_bytes: u64) -> Self {
         Self { start, len_bytes }
     }
+
+    /// Whether the address lies in it.
+    #[must_use]
+    pub const fn contains(self, address: VirtAddr) -> bool {
+        address.as_u64().wrapping_sub(self.start.as_u64()) < self.len_bytes
+    }
 }
 
 impl fmt::Display for VirtRange {

@@ -7,7 +7,7 @@ use super::count::{self, LeafCounts};
 use super::cursor::Cursor;
 use super::error::{Error, Rejected};
 use super::flush::Detached;
-use super::level::LeafSize;
+use super::level::{L1, LeafSize, Level};
 use super::machine::Machine;
 use super::map;
 use super::ownership::{Backing, Ownership};
@@ -95,6 +95,22 @@ impl<O: Ownership, M: Machine> VaRange<O, M> {
         tables: &mut FrameBatch<Size4KiB, M>,
     ) -> Result<(), Rejected<B>> {
         map::map::<O, S, M, B>(&self.machine, self.span, at, backing, attributes, Some(tables))
+    }
+
+    /// Makes the tables down to level 2 that translate the range, which then are there for mappings to come, as long as they
+    /// are not taken out.
+    ///
+    /// # Errors
+    /// [`Error::OutOfFrames`], or [`Error::AlreadyMapped`] if a 1 GiB leaf is where a table would be.
+    pub fn build_tables(&mut self) -> Result<(), Error> {
+        map::build_tables::<O, M>(&self.machine, self.span)
+    }
+
+    /// Whether the table of level 1 that translates the first page exists.
+    #[must_use]
+    pub fn has_leaf_table(&self) -> bool {
+        // SAFETY: the page lies in this range, of kind `O`.
+        unsafe { L1::find::<O, M>(&self.machine, self.span.start) }.is_some()
     }
 
     /// The leaf that translates `address`; none if that is not in the range.

@@ -1,0 +1,374 @@
+//! Credit, page faults and unmapping in one region.
+
+use super::page_map::{BLOCK_LEN, PageMap, blocks_of, granules_of};
+use crate::memory::PAGE_LEN;
+use crate::memory::address::{PhysAddr, VirtAddr};
+use crate::memory::atomic::{AtomicU64, Ordering};
+use crate::memory::frame::{FrameBatch, FrameCredit, OutOfFrames};
+use crate::memory::heap::GRANULE_LEN;
+use crate::memory::page_size::{PARTS, PageSize, Size2MiB, Size4KiB};
+use crate::memory::page_table::attributes::DataAccess;
+use crate::memory::page_table::span::{Span, canonical};
+use crate::memory::page_table::{
+    Error, LeafCounts, Machine, Rejected, Shootdown, Tracked, VaRange, VirtRange, flush,
+};
+use core::ops::Range;
+
+/// Frames in a granule.
+const GRANULE_FRAMES: u64 = GRANULE_LEN as u64 / PAGE_LEN;
+
+/// A machine whose frames can be cleared before they are mapped.
+///
+/// # Safety
+/// After [`clear`](Self::clear) the memory is all zeros, as every mapping shows it.
+pub unsafe trait ClearFrames: Machine {
+    /// Clears physical memory.
+    ///
+    /// # Safety
+    /// The caller owns all of it, as frames.
+    unsafe fn clear(&self, start: PhysAddr, len_bytes: u64);
+}
+
+/// Why an access can't be helped by mapping a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPaged {
+    /// The address is none of the region's.
+    Outside,
+    /// The address is not handed out.
+    NotHandedOut,
+    /// There was no frame in spite of the credit: somebody has given one away that was promised.
+    CreditBroken,
+}
+
+/// How often pages came: by faults, or asked for beforehand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A granule of 16 KiB by pages of 4 KiB.
+    pub small: u64,
+    /// A page of 2 MiB.
+    pub large: u64,
+    /// How often 2 MiB would have been mapped, had a large frame been free.
+    pub large_missed: u64,
+}
+
+/// A region of the tracked subtree, whose pages come on demand.
+pub struct Pager<'a, M: ClearFrames> {
+    machine: M,
+    /// Whole blocks.
+    region: Span,
+    map: PageMap<'a>,
+    /// Frames that are promised and not yet mapped: a page each for all that is handed out, and one for the table of each
+    /// block that is in use and has neither a table nor a large leaf.
+    credit: AtomicU64,
+    small: AtomicU64,
+    large: AtomicU64,
+    large_missed: AtomicU64,
+}
+
+impl<'a, M: ClearFrames> Pager<'a, M> {
+    /// A pager of a range that begins and ends at multiples of [`BLOCK_LEN`], in which nothing is mapped, and as many blocks
+    /// of which can be handed out as the map has. Makes the tables of level 2 and up.
+    ///
+    /// # Errors
+    /// The range, with [`Error::OutOfFrames`], [`Error::Unaligned`].
+    pub fn new(
+        machine: M,
+        mut range: VaRange<Tracked, M>,
+        map: PageMap<'a>,
+    ) -> Result<Self, Rejected<VaRange<Tracked, M>>> {
+        let region = range.span();
+        if !region.start.is_multiple_of(BLOCK_LEN) || !region.end.is_multiple_of(BLOCK_LEN) {
+            let error = Error::Unaligned { range: range.range(), align_bytes: BLOCK_LEN };
+            return Err(Rejected::new(error, range));
+        }
+        if let Err(error) = range.build_tables() {
+            return Err(Rejected::new(error, range));
+        }
+        // The rules of the module stand in for the range, which ends here.
+        let zero = || AtomicU64::new(0);
+        let (credit, small, large, large_missed) = (zero(), zero(), zero(), zero());
+        Ok(Self { machine, region, map, credit, small, large, large_missed })
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> M {
+        self.machine
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub fn region(&self) -> VirtRange {
+        self.region.range()
+    }
+
+    /// Frames that are promised and not yet mapped.
+    #[must_use]
+    pub fn credit_frames(&self) -> u64 {
+        self.credit.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are handed out.
+    #[must_use]
+    pub fn handed_out_bytes(&self) -> u64 {
+        let blocks = self.map.blocks() as u64;
+        self.map.count(0..blocks * (BLOCK_LEN / GRANULE_LEN as u64)) * GRANULE_LEN as u64
+    }
+
+    /// What is mapped.
+    #[must_use]
+    pub fn mapped(&self) -> LeafCounts {
+        // SAFETY: 1, it is the region's. 2, the piece only reads.
+        unsafe { self.piece(self.region) }.count_leaves()
+    }
+
+    /// The credit that there should be by what is handed out and mapped: for the audit. Exact while nobody is at work.
+    #[must_use]
+    pub fn expected_credit_frames(&self) -> u64 {
+        let (mut promised, mut tables) = (0, 0);
+        for block in 0..self.map.blocks() {
+            let start = block as u64 * BLOCK_LEN;
+            let granules = self.map.count(granules_of(&(start..start + BLOCK_LEN)));
+            if granules > 0 {
+                let first = Span::page(self.region.start + start);
+                // SAFETY: 1, it is the region's. 2, the piece only reads.
+                tables += u64::from(unsafe { self.piece(first) }.has_leaf_table());
+                promised += granules * GRANULE_FRAMES + 1;
+            }
+        }
+        let LeafCounts { small, large, huge } = self.mapped();
+        promised.wrapping_sub(small + large * (PARTS + 1) + huge * PARTS * PARTS + tables)
+    }
+
+    /// Pages that have come so far.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        let [small, large, large_missed] =
+            [&self.small, &self.large, &self.large_missed].map(|count| count.load(Ordering::Relaxed));
+        Faults { small, large, large_missed }
+    }
+
+    /// Whether all of these bytes are handed out, from the region's start on.
+    #[must_use]
+    pub fn is_handed_out(&self, range: VirtRange) -> bool {
+        let Some(bytes) = self.bytes_of(range) else { return false };
+        let granules = granules_of(&bytes);
+        self.map.count(granules.clone()) == granules.end - granules.start
+    }
+
+    /// Maps the granule around `address`, cleared, or the block, if it is handed out; says how many bytes the leaf has that maps
+    /// the address. What is mapped stays as it is. For page faults, and for who knows what will be touched.
+    ///
+    /// Interrupts must be masked: a handler that faults in the same block would wait for ever.
+    ///
+    /// # Errors
+    /// [`NotPaged`].
+    pub fn page_in(&self, address: VirtAddr) -> Result<u64, NotPaged> {
+        let at = self.region.address_inside(address).ok_or(NotPaged::Outside)?;
+        let offset = at - self.region.start;
+        let block = (offset / BLOCK_LEN) as usize;
+        let _claim = self.map.claim(block).ok_or(NotPaged::NotHandedOut)?;
+        if !self.map.is_handed_out(offset / GRANULE_LEN as u64) {
+            return Err(NotPaged::NotHandedOut);
+        }
+        if self.map.wants_large(block) {
+            let span = Span::block(at, BLOCK_LEN.trailing_zeros());
+            // SAFETY: 1, it is the region's. 2, by rules 3 and 4 nobody else changes the block.
+            let range = unsafe { self.piece(span) };
+            if range.query(address).is_some() || self.map_large(range) {
+                return Ok(BLOCK_LEN);
+            }
+            // From here on the block has a table.
+            self.map.set_wants_large(block, false);
+        }
+        let start = self.region.start + offset - offset % GRANULE_LEN as u64;
+        // SAFETY: 1, it is the region's. 2, by rules 2 and 3 nobody else changes the granule.
+        let granule = unsafe { self.piece(Span { start, end: start + GRANULE_LEN as u64 }) };
+        match granule.query(address) {
+            Some(leaf) => Ok(leaf.range.len_bytes),
+            None => self.map_small(granule),
+        }
+    }
+
+    /// Maps a block by a large leaf; says whether there was a frame for it.
+    fn map_large(&self, mut block: VaRange<Tracked, M>) -> bool {
+        let Some(mut credit) = self.withdraw(PARTS) else { return false };
+        let frame = credit.take_large();
+        self.deposit(credit);
+        let Some(frame) = frame else {
+            self.large_missed.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        // SAFETY: the frame is owned.
+        unsafe { self.machine.clear(frame.start(), Size2MiB::LEN_BYTES) };
+        let at = block.range().start;
+        // Nothing is in the way: the block was handed out when it had no table, and got none since.
+        let mapped = block.map(at, frame, DataAccess::ReadWrite).is_ok();
+        if mapped {
+            self.large.fetch_add(1, Ordering::Relaxed);
+            // It needs no table any more.
+            drop(self.withdraw(1));
+        }
+        mapped
+    }
+
+    /// Maps all pages of a granule that are not, with the block's table if that is missing: a fault costs several times
+    /// what a page does, and who touches one page of a granule mostly touches the next.
+    fn map_small(&self, mut granule: VaRange<Tracked, M>) -> Result<u64, NotPaged> {
+        let mut tables = FrameBatch::<Size4KiB, M>::new(self.machine);
+        if !granule.has_leaf_table() {
+            let table = self.withdraw(1).and_then(|mut credit| credit.take());
+            // The batch is of the same machine.
+            let _ = tables.push(table.ok_or(NotPaged::CreditBroken)?.into());
+        }
+        let start = granule.range().start.as_u64();
+        for at in (start..start + GRANULE_LEN as u64).step_by(PAGE_LEN as usize).map(VirtAddr::new) {
+            if granule.query(at).is_some() {
+                continue;
+            }
+            let frame =
+                self.withdraw(1).and_then(|mut credit| credit.take()).ok_or(NotPaged::CreditBroken)?;
+            // SAFETY: the frame is owned.
+            unsafe { self.machine.clear(frame.start(), PAGE_LEN) };
+            let mapped = granule.map_with_tables(at, frame, DataAccess::ReadWrite, &mut tables);
+            mapped.map_err(|_| NotPaged::CreditBroken)?;
+        }
+        self.small.fetch_add(1, Ordering::Relaxed);
+        Ok(PAGE_LEN)
+    }
+
+    /// Hands out granules that are not; says whether there was credit for them, and changes nothing if not. `large` says
+    /// whether whole blocks, of which nothing was handed out before, may be mapped by large leaves.
+    ///
+    /// # Errors
+    /// [`OutOfFrames`].
+    ///
+    /// # Safety
+    /// It is called by the one who hands out and takes in, and in no two places at the same time; `bytes`, from the start
+    /// of the region on, lie in it, and become the caller's one range with what it has beside them.
+    pub(super) unsafe fn hand_out(&self, bytes: Range<u64>, large: bool) -> Result<(), OutOfFrames> {
+        let granules = granules_of(&bytes);
+        let fresh = granules.end - granules.start - self.map.count(granules.clone());
+        let unused = blocks_of(&bytes).filter(|block| self.map.is_unused(*block));
+        let credit = FrameCredit::reserve(self.machine, fresh * GRANULE_FRAMES + unused.count() as u64)?;
+        self.deposit(credit);
+        for block in blocks_of(&bytes) {
+            let start = block as u64 * BLOCK_LEN;
+            let is_whole = bytes.start <= start && start + BLOCK_LEN <= bytes.end;
+            if is_whole && large && self.map.is_unused(block) {
+                self.map.set_wants_large(block, true);
+            }
+        }
+        self.map.set(granules);
+        Ok(())
+    }
+
+    /// Takes granules in: unmaps, flushes and frees their pages, with the tables of blocks of which nothing is handed out
+    /// any more, and gives back the credit of what was never touched.
+    ///
+    /// # Safety
+    /// As for [`hand_out`](Self::hand_out); what is handed out of the bytes was so by it, for the caller, and is not used any
+    /// more, and no edge lies inside a large leaf.
+    pub(super) unsafe fn take_in(&self, bytes: Range<u64>, by: &impl Shootdown<M>) {
+        let (mut frames, mut unused) = (0, 0);
+        let (mut start, mut end) = (bytes.start, bytes.end);
+        for block in blocks_of(&bytes) {
+            let whole = block as u64 * BLOCK_LEN..(block as u64 + 1) * BLOCK_LEN;
+            let part = whole.start.max(bytes.start)..whole.end.min(bytes.end);
+            let is_large = self.has_large_leaf(block);
+            let cleared = self.map.clear(granules_of(&part));
+            frames += cleared * GRANULE_FRAMES;
+            // What is left of a block is not a whole one.
+            self.map.set_wants_large(block, false);
+            if cleared > 0 && self.map.is_unused(block) {
+                unused += u64::from(!is_large);
+                // Rule 1: all of such a block is the caller's.
+                (start, end) = (start.min(whole.start), end.max(whole.end));
+            }
+        }
+        let span = Span { start: self.region.start + start, end: self.region.start + end };
+        // SAFETY: 1, it is the region's. 2, by rules 1 and 2.
+        let range = unsafe { self.piece(span) };
+        let freed = match range.detach_leaf_tables() {
+            Ok(detached) => flush(detached, by).release_counted().1,
+            // By the caller's promise no leaf is cut; if one was, it stays mapped with all the rest.
+            Err(_) => return,
+        };
+        drop(self.withdraw(frames + unused - freed.leaf_frames - freed.tables));
+    }
+
+    /// Moves what is handed out and mapped in `from` to `to`, which is longer, at the same distance from the start, and hands
+    /// the rest of that out; says whether it could, and changes nothing if not.
+    ///
+    /// # Safety
+    /// As for [`hand_out`](Self::hand_out); `from` are whole blocks, handed out as one range, which nobody uses meanwhile, and of
+    /// the blocks that `to` touches nothing is.
+    pub(super) unsafe fn relocate(&self, from: Range<u64>, to: Range<u64>, by: &impl Shootdown<M>) -> bool {
+        let len_bytes = from.end - from.start;
+        self.map.copy(&from, to.start);
+        // SAFETY: the caller's promise; what is handed out of the blocks by now is counted where it comes from.
+        if to.end - to.start < len_bytes || unsafe { self.hand_out(to.clone(), true) }.is_err() {
+            self.map.forget(to.start..to.start + len_bytes);
+            return false;
+        }
+        let span = |start: u64| Span {
+            start: self.region.start + start,
+            end: self.region.start + start + len_bytes,
+        };
+        // SAFETY: 1, both are the region's. 2, by the caller's promise nobody uses them.
+        let (source, target) = unsafe { (self.piece(span(from.start)), self.piece(span(to.start))) };
+        // Whole blocks cut no leaf, their tables go as a whole, and nothing is in the way where nothing was handed out.
+        let mut no_tables = FrameBatch::new(self.machine);
+        if let Ok(detached) = source.detach_leaf_tables() {
+            let _ = flush(detached, by).move_to(target, &mut no_tables);
+        }
+        self.map.forget(from);
+        true
+    }
+
+    /// The end of the large leaf that `offset`, from the region's start on, lies inside of, or else `offset`.
+    pub(super) fn end_of_leaf(&self, offset: u64) -> u64 {
+        if self.has_large_leaf((offset / BLOCK_LEN) as usize) {
+            offset.next_multiple_of(BLOCK_LEN)
+        } else {
+            offset
+        }
+    }
+
+    /// Whether a large leaf maps the block.
+    fn has_large_leaf(&self, block: usize) -> bool {
+        let at = self.region.start + block as u64 * BLOCK_LEN;
+        let first = Span::page(at);
+        // SAFETY: 1, it is the region's. 2, the piece only reads.
+        let leaf = || unsafe { self.piece(first) }.query(canonical(at));
+        self.region.contains(first) && leaf().is_some_and(|leaf| leaf.range.len_bytes > PAGE_LEN)
+    }
+
+    /// Bytes from the region's start on, if the range lies in it.
+    fn bytes_of(&self, range: VirtRange) -> Option<Range<u64>> {
+        let start = range.start.as_u64().checked_sub(self.region().start.as_u64())?;
+        let end = start.checked_add(range.len_bytes)?;
+        (end <= self.region.len_bytes()).then_some(start..end)
+    }
+
+    /// Takes frames out of the ledger.
+    fn withdraw(&self, frames: u64) -> Option<FrameCredit<M>> {
+        let less = |credit: u64| credit.checked_sub(frames);
+        self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        // SAFETY: the number was taken out of the ledger, into which credit came by `deposit` alone.
+        Some(unsafe { FrameCredit::from_frames(self.machine, frames) })
+    }
+
+    fn deposit(&self, credit: FrameCredit<M>) {
+        self.credit.fetch_add(credit.into_frames(), Ordering::Relaxed);
+    }
+
+    /// A piece of the region.
+    ///
+    /// # Safety
+    /// 1. It lies in the region.
+    /// 2. While it is used, nobody else changes what is mapped there, by the rules of the module.
+    unsafe fn piece(&self, span: Span) -> VaRange<Tracked, M> {
+        // SAFETY: 1, the region is of this kind. 2, by the caller's promise.
+        unsafe { VaRange::new(self.machine, span) }
+    }
+}
