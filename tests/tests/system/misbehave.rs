@@ -77,7 +77,10 @@ const CASES: &[Case] = &[
         guest: &[
             "out of memory: no room for 1048576 bytes aligned to 1",
             " bytes in use",
-            " free",
+            " could be had in one\n",
+            " KiB are handed out, ",
+            " x 2 MiB of it mapped, with credit for ",
+            " faults by small pages, ",
             " misbehave::memory::allocate_forever+0x",
             CALLERS,
         ],

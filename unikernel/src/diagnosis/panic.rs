@@ -4,6 +4,7 @@ use super::backtrace::Backtrace;
 use crate::cpu::interrupts;
 use crate::device::console::print_emergency;
 use crate::device::exit;
+use crate::heap::Paging;
 use crate::memory::heap::FailedAllocation;
 use crate::memory::live::heap::HEAP;
 use core::fmt::{self, Write};
@@ -29,7 +30,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         unsafe {
             match failure {
                 Some(failure) => {
-                    print_emergency(format_args!("out of memory: {failure}\nbacktrace:\n{backtrace}"))
+                    print_emergency(format_args!("out of memory: {failure}\n{Paging}backtrace:\n{backtrace}"))
                 }
                 None => print_emergency(format_args!("{info}\nbacktrace:\n{backtrace}")),
             }

@@ -26,6 +26,8 @@ mod statistics;
 pub use leaf_pages::LeafPages;
 pub use out_of_memory::{AfterFailure, OutOfMemoryHandler, set_out_of_memory_handler};
 pub use pages::{Pages, PagesError};
+#[cfg(target_os = "none")]
+pub(crate) use statistics::Paging;
 pub use statistics::{Statistics, statistics};
 
 use crate::cpu::interrupts;

@@ -50,6 +50,27 @@ pub fn statistics() -> Statistics {
     })
 }
 
+/// How the pages stand, looked up without a lock: for the message of a machine that ends.
+pub(crate) struct Paging;
+
+impl fmt::Display for Paging {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(pager) = pager() else { return Ok(()) };
+        let (LeafCounts { small, large, .. }, faults) = (pager.mapped(), pager.faults());
+        writeln!(
+            formatter,
+            "  {} KiB are handed out, {small} x 4 KiB and {large} x 2 MiB of it mapped, with credit for {} KiB more",
+            pager.handed_out_bytes() >> 10,
+            pager.credit_frames() * PAGE_LEN >> 10,
+        )?;
+        writeln!(
+            formatter,
+            "  {} faults by small pages, {} by large ones, {} times no large one was free",
+            faults.small, faults.large, faults.large_missed
+        )
+    }
+}
+
 impl fmt::Display for Statistics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kib = |bytes: u64| bytes >> 10;

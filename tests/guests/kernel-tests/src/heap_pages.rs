@@ -31,6 +31,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("heap_pages::parts_go_back_and_are_reserved_again", parts_go_back_and_are_reserved_again),
     ("heap_pages::are_mapped_beforehand_on_request", are_mapped_beforehand_on_request),
     ("heap_pages::of_a_chosen_size_never_fault", of_a_chosen_size_never_fault),
+    ("heap_pages::a_block_moves_with_its_frames", a_block_moves_with_its_frames),
+    ("heap_pages::more_than_half_of_memory_grows", more_than_half_of_memory_grows),
     ("heap_pages::alignments_up_to_1_gib", alignments_up_to_1_gib),
     ("heap_pages::a_handler_makes_room_for_what_failed", a_handler_makes_room_for_what_failed),
     ("heap_pages::churn_leaves_nothing_behind", churn_leaves_nothing_behind),
@@ -299,6 +301,44 @@ fn of_a_chosen_size_never_fault() {
     let huge = LeafPages::<Size1GiB>::map(1).map(|pages| pages.len());
     assert!(matches!(huge, Ok(0x4000_0000) | Err(_)), "{huge:?}");
     check_audit();
+}
+
+/// Where it can't grow, with no byte copied: the same frames show up elsewhere.
+fn a_block_moves_with_its_frames() {
+    let mut block: Vec<u64> = Vec::with_capacity(5 * MIB / 8);
+    // A neighbour in the way.
+    let neighbours: Vec<Vec<u8>> = (0..4).map(|_| Vec::with_capacity(2 * MIB)).collect();
+    block.extend(0..5 * MIB as u64 / 8);
+    let address = |block: &[u64], offset: usize| VirtAddr::new((block.as_ptr() as usize + offset) as u64);
+    let places = [0, MIB, 4 * MIB + 64 * KIB];
+    let (old, frames) = (address(&block, 0), places.map(|offset| physical_address(address(&block, offset))));
+    let before = statistics();
+    block.reserve_exact(3 * MIB / 8);
+    let after = statistics();
+    assert_ne!(address(&block, 0), old, "the neighbour is not where it was thought to be");
+    assert_eq!(places.map(|offset| physical_address(address(&block, offset))), frames);
+    // The heap's notes on the new place may need pages.
+    assert_eq!(after.mapped.large, before.mapped.large);
+    assert!(after.mapped.small <= before.mapped.small + 8, "{after:?} after {before:?}");
+    assert!((0..).zip(&block).all(|(number, word): (u64, _)| *word == number));
+    block.resize(8 * MIB / 8, 7);
+    assert!(block[5 * MIB / 8..].iter().all(|word| *word == 7));
+    check_audit();
+    drop((block, neighbours));
+    check_audit();
+}
+
+fn more_than_half_of_memory_grows() {
+    let most = statistics().largest_free_bytes as usize;
+    let mut block: Vec<u8> = Vec::new();
+    assert!(block.try_reserve_exact(most / 8 * 5).is_ok());
+    let neighbour = black_box(Vec::<u8>::with_capacity(2 * MIB));
+    block.extend([1, 2, 3]);
+    let grown = block.try_reserve_exact(most / 8 * 6);
+    black_box(&block);
+    assert!(grown.is_ok(), "{grown:?}");
+    assert_eq!(block, [1, 2, 3]);
+    drop(neighbour);
 }
 
 fn alignments_up_to_1_gib() {

@@ -114,7 +114,8 @@ fn take_step(
                 if let Some(moved) = unsafe { source.relocate(start, len, new) } {
                     ranges[index] = (moved, new.size());
                 }
-                assert_eq!(pager.mapped(), mapped);
+                // What was kept may have gone.
+                assert!(pager.mapped().small <= mapped.small && pager.mapped().large <= mapped.large);
             }
         }
         // And has them again, or loses the whole range.

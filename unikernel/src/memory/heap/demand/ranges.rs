@@ -117,29 +117,31 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     fn take_fresh(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
         let pager = self.pager?;
         let is_large = layout.size() >= LARGE_FROM;
-        let (len_bytes, align) = match is_large {
-            true => (layout.size().checked_next_multiple_of(LARGE_FROM)?, layout.align().max(LARGE_FROM)),
-            false => (layout.size(), layout.align()),
-        };
-        let addresses = Layout::from_size_align(len_bytes, align).ok()?;
-        // Before any address is looked for: the notes on a range are pages, too.
-        if (layout.size() as u64) / PAGE_LEN > pager.machine().frames().frame_count() {
-            return None;
-        }
-        let start = loop {
-            match self.addresses.take(addresses, end) {
-                Some(start) => break start,
-                None if free_bytes(pager) >= layout.size() as u64 && self.extend() => {}
-                None => return None,
-            }
-        };
+        let addresses = if is_large { whole_blocks(layout)? } else { layout };
+        let start = self.take_addresses(addresses, end, layout.size())?;
         // SAFETY: the source is the only one, and the addresses are free.
         if unsafe { pager.hand_out(self.bytes(start, layout.size()), is_large) }.is_err() {
             // SAFETY: taken above.
-            unsafe { self.addresses.give_back(start, len_bytes) };
+            unsafe { self.addresses.give_back(start, addresses.size()) };
             return None;
         }
         Some(start)
+    }
+
+    /// Takes addresses, of which so many bytes will need credit: more are only used if there could be as much.
+    fn take_addresses(&mut self, layout: Layout, end: End, new_bytes: usize) -> Option<NonNull<u8>> {
+        let pager = self.pager?;
+        // Before any address is looked for: the notes on a range are pages, too.
+        if layout.size() as u64 / PAGE_LEN > pager.machine().frames().frame_count() + BLOCK_LEN / PAGE_LEN {
+            return None;
+        }
+        loop {
+            match self.addresses.take(layout, end) {
+                Some(start) => return Some(start),
+                None if free_bytes(pager) >= new_bytes as u64 && self.extend() => {}
+                None => return None,
+            }
+        }
     }
 
     /// Takes a range of which no page is mapped; if there is none, once more without what is kept.
@@ -228,6 +230,12 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     }
 }
 
+/// The addresses of a range that begins and ends with a block.
+fn whole_blocks(layout: Layout) -> Option<Layout> {
+    let len_bytes = layout.size().checked_next_multiple_of(LARGE_FROM)?;
+    Layout::from_size_align(len_bytes, layout.align().max(LARGE_FROM)).ok()
+}
+
 /// Bytes that could be promised at this moment, if no other CPU had frames at hand.
 fn free_bytes<M: ClearFrames>(pager: &Pager<'_, M>) -> u64 {
     let machine = pager.machine();
@@ -296,23 +304,21 @@ unsafe impl<M: ClearFrames, F: Shootdown<M>> RangeSource for DemandRanges<'_, M,
         let had = self.addresses.len_at(start);
         // Whole blocks that are this range's alone.
         let is_whole = start.addr().get().is_multiple_of(LARGE_FROM) && had.is_multiple_of(LARGE_FROM);
-        if !is_whole || new.size() as u64 / PAGE_LEN > pager.machine().frames().frame_count() {
-            return None;
-        }
-        let len_bytes = new.size().checked_next_multiple_of(LARGE_FROM)?;
-        let addresses = Layout::from_size_align(len_bytes, new.align().max(LARGE_FROM)).ok()?;
-        let moved = self.addresses.take(addresses, End::Low)?;
+        let addresses = whole_blocks(new).filter(|_| is_whole)?;
+        let moved = self.take_addresses(addresses, End::Low, new.size().saturating_sub(had))?;
         let (from, to) = (self.bytes(start, had), self.bytes(moved, new.size()));
         // SAFETY: the source is the only one; both are ranges of whole blocks, of which the second was just taken. The first
         // goes back when nothing is in it any more, or the second if nothing came into it.
         unsafe {
-            if pager.relocate(from, to, &self.shootdown) {
-                self.addresses.give_back(start, had);
-                return Some(moved);
+            let mut done = pager.relocate(from.clone(), to.clone(), &self.shootdown);
+            if !done && self.spare.len_bytes() > 0 {
+                self.trim();
+                done = pager.relocate(from, to, &self.shootdown);
             }
-            self.addresses.give_back(moved, len_bytes);
+            self.addresses
+                .give_back(if done { start } else { moved }, if done { had } else { addresses.size() });
+            done.then_some(moved)
         }
-        None
     }
 
     unsafe fn shrink(&mut self, start: NonNull<u8>, _: usize, new_len_bytes: usize) {
