@@ -36,5 +36,9 @@ pub(super) fn prepare(host: Host) -> Result<live::PagingPolicy, BootError> {
         physical_address_bits: features::physical_address_bits(),
         root_in_odd_frame: host.wants_root_in_odd_frame(),
     };
-    Ok(live::PagingPolicy { paging, flush_all_threshold_pages: host.flush_all_threshold_pages() })
+    Ok(live::PagingPolicy {
+        paging,
+        flush_all_threshold_pages: host.flush_all_threshold_pages(),
+        fault_around_bytes: host.fault_around_bytes(),
+    })
 }

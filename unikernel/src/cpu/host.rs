@@ -147,6 +147,16 @@ impl Host {
         }
     }
 
+    /// How much of the heap a page fault had best map by small pages, in bytes: at level 3 the fault itself costs as much as
+    /// mapping ten pages.
+    #[must_use]
+    pub const fn fault_around_bytes(self) -> u64 {
+        match self {
+            Self::RingZero => 16 << 10,
+            Self::PvmLevel3 => 64 << 10,
+        }
+    }
+
     /// Whether the kernel sets up control registers and EFER itself. On PVM the VMM has set them.
     #[must_use]
     pub const fn owns_control_registers(self) -> bool {

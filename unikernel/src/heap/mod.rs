@@ -13,6 +13,9 @@
 //! | giving up what the heap keeps at hand | [`trim`] |
 //! | doing something about a failing allocation | [`set_out_of_memory_handler`] |
 //!
+//! A stack, or memory that a device reads, must not lie in pages that nobody has touched: [`prefault`] it, or use
+//! [`LeafPages`].
+//!
 //! An allocation that fails returns an error to those who ask for one (`Vec::try_reserve`, [`Pages::reserve`]); for the
 //! others the machine ends with the status of running out of memory, after a message that says what was asked for and how the
 //! heap stood.

@@ -67,7 +67,7 @@ fn come_when_they_are_touched_and_are_zeros() {
     drop(dirty);
     let mut memory = pages(MIB);
     let before = statistics();
-    for page in [0, 255, 7, 100] {
+    for page in [0, 255, 57, 100] {
         assert!(!is_mapped(&mut memory, page * PAGE), "page {page} was not touched");
         let bytes = part(&mut memory, page * PAGE, PAGE);
         assert!(bytes.iter().all(|byte| *byte == 0), "page {page}");
@@ -76,13 +76,14 @@ fn come_when_they_are_touched_and_are_zeros() {
         check_audit();
     }
     let after = statistics();
-    // A granule of 16 KiB at a time.
     assert_eq!(after.faults.small - before.faults.small, 4);
-    assert_eq!(after.mapped.small - before.mapped.small, 16);
+    // With what lies around: 16 KiB or 64, or less at an end.
+    let mapped = after.mapped.small - before.mapped.small;
+    assert!((16..=64).contains(&mapped), "{mapped} pages by 4 faults");
     // A table may have been there.
     let spent = (before.credit_bytes - after.credit_bytes) / PAGE as u64;
-    assert!((16..=17).contains(&spent), "{spent} frames of credit");
-    for page in [0, 255, 7, 100] {
+    assert!((mapped..=mapped + 1).contains(&spent), "{spent} frames of credit");
+    for page in [0, 255, 57, 100] {
         assert!(part(&mut memory, page * PAGE, PAGE).iter().all(|byte| *byte == page as u8));
     }
 }
@@ -94,7 +95,7 @@ fn whole_blocks_come_as_large_pages() {
     let after = statistics();
     assert_eq!(after.faults.large - before.faults.large, 2, "{after:?}");
     part(&mut memory, 4 * MIB, 1)[0] = 1;
-    assert_eq!(statistics().mapped.small, after.mapped.small + 4, "the rest is no whole block");
+    assert!(statistics().mapped.small > after.mapped.small, "the rest is no whole block");
     let large: Vec<_> =
         (0..4).map(|mib| walked(VirtAddr::new((memory.as_mut_ptr() as usize + mib * MIB) as u64))).collect();
     assert!(

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | small, up to 32 KiB | spans of 16, 64 or 256 KiB, each of blocks of one length; a CPU keeps some free ones at hand | masking the address |
 //! | middle, up to 128 KiB | arenas of 1 MiB, each a `linked_list_allocator` | masking the address |
-//! | large, or aligned further than their kind | a range of their own | the layout |
+//! | large, or aligned further than their kind | a range of their own, which grows where it is, or moves with its mappings | the layout |
 //!
 //! A block's kind follows from its layout, which comes back with it: nothing is noted down for a block. Where memory is
 //! scarce, small and middle-sized blocks get ranges of their own, too: no long span or arena is opened that would take more

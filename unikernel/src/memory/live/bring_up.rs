@@ -29,6 +29,8 @@ pub(crate) struct PagingPolicy {
     pub(crate) paging: Paging,
     /// Number of pages from which flushing the whole TLB costs less than flushing them one by one.
     pub(crate) flush_all_threshold_pages: usize,
+    /// How much of the heap a page fault maps by small pages, in bytes.
+    pub(crate) fault_around_bytes: u64,
 }
 
 /// Why there is no address space.

@@ -2,13 +2,13 @@
 
 use super::bring_up::BringUpError;
 use super::regions::{self, Region};
-use super::{Live, LocalFlush, in_ram_window};
+use super::{HOST, Live, LocalFlush, in_ram_window};
 use crate::memory::PAGE_LEN;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::atomic::{AtomicU8, AtomicU64};
 use crate::memory::frame::{FrameRun, FrameSource, OutOfFrames};
 use crate::memory::heap::demand::{BLOCK_LEN, ClearFrames, DemandRanges, NotPaged, PageMap, Pager};
-use crate::memory::heap::{CurrentCpu, Heap};
+use crate::memory::heap::{CurrentCpu, GRANULE_LEN, Heap};
 use crate::memory::page_size::{PageSize, Size1GiB, Size4KiB};
 use crate::memory::page_table::{Tracked, VaRange, VirtRange};
 use crate::memory::subtree::Subtree;
@@ -47,7 +47,7 @@ pub(crate) fn start(machine: Live) -> Result<(), BringUpError> {
     let range = reserve(machine, free_bytes)?;
     let region = range.range();
     let map = page_map(machine, region.len_bytes / BLOCK_LEN)?;
-    let pager = Pager::new(machine, range, map).map_err(|rejected| rejected.error)?;
+    let pager = Pager::new(machine, range, map, around_bytes()).map_err(|rejected| rejected.error)?;
     let pager = PAGER.call_once(|| pager);
     regions::add(Region::new("heap", region).guarded(GUARD_LEN, GUARD_LEN));
     let start = core::ptr::with_exposed_provenance_mut(region.start.as_u64() as usize);
@@ -55,6 +55,11 @@ pub(crate) fn start(machine: Live) -> Result<(), BringUpError> {
     // asks the heap. 2, page faults lead to `page_in`, below.
     unsafe { HEAP.init(DemandRanges::new(pager, start, LocalFlush)?) };
     Ok(())
+}
+
+/// What small pages are mapped of at once.
+fn around_bytes() -> u64 {
+    HOST.get().map_or(GRANULE_LEN as u64, |host| host.fault_around_bytes)
 }
 
 /// The addresses, with a multiple of 1 GiB inside of them, and guards around, which are never given back.

@@ -2,8 +2,9 @@
 //!
 //! # What is guaranteed
 //! A range is handed out with credit in frames for all of its pages and for the tables that they could need: what can't be
-//! honoured is refused there, and no page fault runs out of memory. At the first access to a granule of
-//! 16 KiB its pages are mapped, cleared; or one of 2 MiB, where the range covers a whole block and a large frame is free. What is given back is unmapped, flushed and
+//! honoured is refused there, and no page fault runs out of memory. At the first access a page
+//! is mapped, cleared, with those around it, 16 to 64 KiB by what a fault costs; or one of 2 MiB, where the range covers a
+//! whole block and a large frame is free. What is given back is unmapped, flushed and
 //! freed, by whole leaves: nothing is split, and no memory is needed for it.
 //!
 //! # Who may change what
@@ -11,8 +12,8 @@
 //! ever. It works on pieces of it, by these rules:
 //! 1. Granules that are not handed out belong to who hands out and takes in, one at a time: the heap, under its lock. So do
 //!    blocks of which nothing is handed out, with their tables.
-//! 2. A granule that is handed out is changed by page faults alone, and by its holder when it gives it back, at which time
-//!    nobody touches it.
+//! 2. A granule that is handed out is changed by page faults alone, in it or near it, and when its holder gives it back, after
+//!    faults that may have begun before have ended.
 //! 3. Faults in one block of 2 MiB come one after the other, by a claim in the [`PageMap`].
 //! 4. A large leaf lies in a block that was handed out as a whole with one range.
 //! 5. Tables of level 2 and up exist for all of the region, and stay.

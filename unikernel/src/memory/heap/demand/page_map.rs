@@ -3,6 +3,11 @@
 //! Page faults read it without a lock that the faulting code could hold. Only who hands out and takes in changes bits, one
 //! at a time, and only in blocks and granules that nobody may touch at that moment. Faults of several CPUs in one block come
 //! one after the other, by a claim on the block, which is held with interrupts masked.
+//!
+//! A fault maps neighbours, too, that are handed out to others. So a fault first claims, then looks at bits; who takes granules
+//! in first clears bits, then waits until a claim that was there is gone, and only then unmaps. All of that is in one order
+//! for all CPUs (SeqCst): a fault either sees the bits cleared, or has mapped before they are unmapped. A handler that faults in
+//! the middle has ended before that goes on.
 
 use super::super::source::GRANULE_LEN;
 use crate::memory::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -66,10 +71,19 @@ impl<'a> PageMap<'a> {
     /// Waits until no fault of another CPU works on the block. Interrupts must be masked.
     pub(super) fn claim(&self, block: usize) -> Option<Claim<'a>> {
         let byte = self.blocks.get(block)?;
-        while byte.fetch_or(CLAIMED, Ordering::Acquire) & CLAIMED != 0 {
+        while byte.fetch_or(CLAIMED, Ordering::SeqCst) & CLAIMED != 0 {
             spin_loop();
         }
         Some(Claim(byte))
+    }
+
+    /// Waits until no fault that may have seen cleared bits as they were works on the block.
+    pub(super) fn settle(&self, block: usize) {
+        let Some(byte) = self.blocks.get(block) else { return };
+        // Acquire is part of SeqCst: partner is the Release of the claim's end, so what the fault mapped is seen.
+        while byte.load(Ordering::SeqCst) & CLAIMED != 0 {
+            spin_loop();
+        }
     }
 
     /// Whether a large leaf may be tried in the block.
@@ -89,9 +103,8 @@ impl<'a> PageMap<'a> {
 
     /// Whether the granule is handed out.
     pub(super) fn is_handed_out(&self, granule: u64) -> bool {
-        // Relaxed: who touches what was handed out to another CPU got it from there, by some synchronisation.
         let word = self.words.get((granule / 64) as usize);
-        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (granule % 64) & 1 == 1)
+        word.is_some_and(|word| word.load(Ordering::SeqCst) >> (granule % 64) & 1 == 1)
     }
 
     /// Whether nothing of the block is handed out.
@@ -121,7 +134,7 @@ impl<'a> PageMap<'a> {
 
     /// How many of these granules are handed out.
     pub(super) fn count(&self, granules: Range<u64>) -> u64 {
-        let ones = |(word, mask): (&AtomicU64, u64)| (word.load(Ordering::Relaxed) & mask).count_ones();
+        let ones = |(word, mask): (&AtomicU64, u64)| (word.load(Ordering::SeqCst) & mask).count_ones();
         self.masks(granules).map(ones).map(u64::from).sum()
     }
 
@@ -135,7 +148,7 @@ impl<'a> PageMap<'a> {
     /// Takes granules in; says how many of them were handed out.
     pub(super) fn clear(&self, granules: Range<u64>) -> u64 {
         let clear =
-            |(word, mask): (&AtomicU64, u64)| (word.fetch_and(!mask, Ordering::Relaxed) & mask).count_ones();
+            |(word, mask): (&AtomicU64, u64)| (word.fetch_and(!mask, Ordering::SeqCst) & mask).count_ones();
         self.masks(granules).map(clear).map(u64::from).sum()
     }
 

@@ -43,7 +43,7 @@ pub enum NotPaged {
 /// How often pages came: by faults, or asked for beforehand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// A granule of 16 KiB by pages of 4 KiB.
+    /// Some pages of 4 KiB.
     pub small: u64,
     /// A page of 2 MiB.
     pub large: u64,
@@ -57,6 +57,8 @@ pub struct Pager<'a, M: ClearFrames> {
     /// Whole blocks.
     region: Span,
     map: PageMap<'a>,
+    /// How much small pages of a block are mapped at once, in bytes.
+    around_bytes: u64,
     /// Frames that are promised and not yet mapped: a page each for all that is handed out, and one for the table of each
     /// block that is in use and has neither a table nor a large leaf.
     credit: AtomicU64,
@@ -67,7 +69,8 @@ pub struct Pager<'a, M: ClearFrames> {
 
 impl<'a, M: ClearFrames> Pager<'a, M> {
     /// A pager of a range that begins and ends at multiples of [`BLOCK_LEN`], in which nothing is mapped, and as many blocks
-    /// of which can be handed out as the map has. Makes the tables of level 2 and up.
+    /// of which can be handed out as the map has. Makes the tables of level 2 and up. `around_bytes`, a power of two between
+    /// [`GRANULE_LEN`] and [`BLOCK_LEN`], is what small pages are mapped of at once: the more, the more a fault costs.
     ///
     /// # Errors
     /// The range, with [`Error::OutOfFrames`], [`Error::Unaligned`].
@@ -75,6 +78,7 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         machine: M,
         mut range: VaRange<Tracked, M>,
         map: PageMap<'a>,
+        around_bytes: u64,
     ) -> Result<Self, Rejected<VaRange<Tracked, M>>> {
         let region = range.span();
         if !region.start.is_multiple_of(BLOCK_LEN) || !region.end.is_multiple_of(BLOCK_LEN) {
@@ -87,7 +91,8 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         // The rules of the module stand in for the range, which ends here.
         let zero = || AtomicU64::new(0);
         let (credit, small, large, large_missed) = (zero(), zero(), zero(), zero());
-        Ok(Self { machine, region, map, credit, small, large, large_missed })
+        let around_bytes = around_bytes.clamp(GRANULE_LEN as u64, BLOCK_LEN).next_power_of_two();
+        Ok(Self { machine, region, map, around_bytes, credit, small, large, large_missed })
     }
 
     /// The machine.
@@ -155,7 +160,7 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         self.map.count(granules.clone()) == granules.end - granules.start
     }
 
-    /// Maps the granule around `address`, cleared, or the block, if it is handed out; says how many bytes the leaf has that maps
+    /// Maps the page at `address`, cleared, with those around it, or the block, if it is handed out; says how many bytes the leaf has that maps
     /// the address. What is mapped stays as it is. For page faults, and for who knows what will be touched.
     ///
     /// Interrupts must be masked: a handler that faults in the same block would wait for ever.
@@ -180,12 +185,11 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
             // From here on the block has a table.
             self.map.set_wants_large(block, false);
         }
-        let start = self.region.start + offset - offset % GRANULE_LEN as u64;
-        // SAFETY: 1, it is the region's. 2, by rules 2 and 3 nobody else changes the granule.
-        let granule = unsafe { self.piece(Span { start, end: start + GRANULE_LEN as u64 }) };
-        match granule.query(address) {
+        // SAFETY: 1, it is the region's. 2, by rules 2 and 3 nobody else changes pages of it that are handed out.
+        let around = unsafe { self.piece(Span::block(at, self.around_bytes.trailing_zeros())) };
+        match around.query(address) {
             Some(leaf) => Ok(leaf.range.len_bytes),
-            None => self.map_small(granule),
+            None => self.map_small(around),
         }
     }
 
@@ -211,25 +215,26 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         mapped
     }
 
-    /// Maps all pages of a granule that are not, with the block's table if that is missing: a fault costs several times
-    /// what a page does, and who touches one page of a granule mostly touches the next.
-    fn map_small(&self, mut granule: VaRange<Tracked, M>) -> Result<u64, NotPaged> {
+    /// Maps all pages of a piece of a block that are handed out and not mapped, with the block's table if that is missing: a
+    /// fault costs several times what a page does, and who touches one page mostly touches the next.
+    fn map_small(&self, mut around: VaRange<Tracked, M>) -> Result<u64, NotPaged> {
         let mut tables = FrameBatch::<Size4KiB, M>::new(self.machine);
-        if !granule.has_leaf_table() {
+        if !around.has_leaf_table() {
             let table = self.withdraw(1).and_then(|mut credit| credit.take());
             // The batch is of the same machine.
             let _ = tables.push(table.ok_or(NotPaged::CreditBroken)?.into());
         }
-        let start = granule.range().start.as_u64();
-        for at in (start..start + GRANULE_LEN as u64).step_by(PAGE_LEN as usize).map(VirtAddr::new) {
-            if granule.query(at).is_some() {
+        let VirtRange { start, len_bytes } = around.range();
+        for offset in (0..len_bytes).step_by(PAGE_LEN as usize) {
+            let at = VirtAddr::new(start.as_u64() + offset);
+            if !self.is_handed_out(VirtRange::new(at, PAGE_LEN)) || around.query(at).is_some() {
                 continue;
             }
             let frame =
                 self.withdraw(1).and_then(|mut credit| credit.take()).ok_or(NotPaged::CreditBroken)?;
             // SAFETY: the frame is owned.
             unsafe { self.machine.clear(frame.start(), PAGE_LEN) };
-            let mapped = granule.map_with_tables(at, frame, DataAccess::ReadWrite, &mut tables);
+            let mapped = around.map_with_tables(at, frame, DataAccess::ReadWrite, &mut tables);
             mapped.map_err(|_| NotPaged::CreditBroken)?;
         }
         self.small.fetch_add(1, Ordering::Relaxed);
@@ -276,6 +281,7 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
             let part = whole.start.max(bytes.start)..whole.end.min(bytes.end);
             let is_large = self.has_large_leaf(block);
             let cleared = self.map.clear(granules_of(&part));
+            self.map.settle(block);
             frames += cleared * GRANULE_FRAMES;
             // What is left of a block is not a whole one.
             self.map.set_wants_large(block, false);

@@ -3,7 +3,7 @@
 use core::alloc::Layout;
 
 /// How many are kept.
-const RANGES_MAX: usize = 16;
+const RANGES_MAX: usize = 128;
 
 /// A range that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 pub(super) type Source<'a> = DemandRanges<'a, SimulatedCpu<'a>, NoTlb>;
+/// What small pages are mapped of at once.
+const AROUND: u64 = GRANULE_LEN as u64;
 pub(super) const KIB: usize = 1 << 10;
 pub(super) const BLOCK: usize = BLOCK_LEN as usize;
 
@@ -35,8 +37,9 @@ pub(super) fn with_source(
     let len_bytes = blocks as u64 * BLOCK_LEN;
     let range = Subtree::<Tracked>::reserve(cpu, len_bytes, BLOCK_LEN).unwrap();
     let base = range.range().start.as_u64() as usize;
-    let pager =
-        Pager::new(cpu, range, PageMap::new(&words, &bytes)).map_err(|rejected| rejected.error).unwrap();
+    let pager = Pager::new(cpu, range, PageMap::new(&words, &bytes), AROUND)
+        .map_err(|rejected| rejected.error)
+        .unwrap();
     let granules = len_bytes as usize / GRANULE_LEN;
     // Room for a note a granule, and one on either side.
     let mut notes = vec![0_u128; granules + 2];
