@@ -160,8 +160,8 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         self.map.count(granules.clone()) == granules.end - granules.start
     }
 
-    /// Maps the page at `address`, cleared, with those around it, or the block, if it is handed out; says how many bytes the leaf has that maps
-    /// the address. What is mapped stays as it is. For page faults, and for who knows what will be touched.
+    /// Maps the page at `address`, cleared, with those around it, or the block, if it is handed out; says how many bytes the
+    /// leaf has that maps the address. What is mapped stays as it is. For page faults, and for who knows what will be touched.
     ///
     /// Interrupts must be masked: a handler that faults in the same block would wait for ever.
     ///

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 const LARGE_FROM: usize = BLOCK_LEN as usize;
 
 /// Of how many bytes that were free at first one is kept mapped when it is given back.
-const SPARE_ONE_IN: u64 = 64;
+const SPARE_ONE_IN: u64 = 32;
 
 /// A source in the region of a pager.
 pub struct DemandRanges<'a, M: ClearFrames, F> {
