@@ -64,7 +64,7 @@ pub(crate) fn takes_leaves_of<M: Machine>(
     Ok(())
 }
 
-/// One leaf: one walk, if the table that leads to its own exists.
+/// One leaf: one walk, if its table exists.
 #[inline]
 fn map_one<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     machine: &M,
@@ -75,31 +75,31 @@ fn map_one<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
     tables: Brought<'_, M>,
 ) -> Result<(), Rejected<B>> {
     // SAFETY: the page lies in the caller's range of kind `O`.
-    let parent = unsafe { <S::Level as LeafLevel>::Parent::find::<O, M>(machine, page.start) };
-    let Some(parent) = parent else {
-        return map_range::<O, S, M, B>(machine, owned, page, backing, attributes, tables);
-    };
-    match parent.child_at(page.start) {
+    match unsafe { S::Level::find::<O, M>(machine, page.start) } {
         Some(node) => map_in_table(node, owned, page, backing, attributes),
-        None => map_in_new_table::<O, S, M, B>(parent, owned, page, backing, attributes, tables),
+        None => map_in_new_table::<O, S, M, B>(machine, owned, page, backing, attributes, tables),
     }
 }
 
-/// One leaf, whose table is missing below one that exists.
+/// One leaf, whose table is missing: by a shorter way if no other is, and nobody else can make it.
 #[inline(never)]
 fn map_in_new_table<O: Ownership, S: LeafSize, M: Machine, B: Backing<O, S, M>>(
-    parent: NodeRef<'_, O, <S::Level as LeafLevel>::Parent, M>,
+    machine: &M,
     owned: Span,
     page: Span,
     backing: B,
     attributes: O::Attributes,
     tables: Brought<'_, M>,
 ) -> Result<(), Rejected<B>> {
-    let machine = parent.machine();
-    let entry = parent.entry(NodeRef::<O, <S::Level as LeafLevel>::Parent, M>::index(page.start));
-    if !owned.contains(NodeRef::<O, S::Level, M>::extent(page.start)) || !entry.is_absent() {
+    // SAFETY: the page lies in the caller's range of kind `O`.
+    let parent = unsafe { <S::Level as LeafLevel>::Parent::find::<O, M>(machine, page.start) };
+    let parent = parent.filter(|parent| {
+        let entry = parent.entry(NodeRef::<O, <S::Level as LeafLevel>::Parent, M>::index(page.start));
+        owned.contains(NodeRef::<O, S::Level, M>::extent(page.start)) && entry.is_absent()
+    });
+    let Some(parent) = parent else {
         return map_range::<O, S, M, B>(machine, owned, page, backing, attributes, tables);
-    }
+    };
     let frame = match NodeReserve::new(*machine, page.range(), 1, tables) {
         Ok(mut reserve) => reserve.take(),
         Err(error) => return Err(Rejected::new(error, backing)),

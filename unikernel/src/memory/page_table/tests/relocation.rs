@@ -35,6 +35,9 @@ pub(super) const LEN: u64 = 6 * MIB2;
 /// As many pages as fill a table; fewer under Miri, to which each takes long.
 pub(super) const FULL: u64 = if cfg!(miri) { 9 } else { 512 };
 
+/// Frames of the machine: room for three large leaves beside tables and pages, and for more pages where there is time for them.
+pub(super) const FRAMES: usize = if cfg!(miri) { 4 * 512 } else { 4096 };
+
 /// A full table, nothing, a large leaf that is read only, a table with a hole, a large leaf, and a table with one page.
 pub(super) fn fill(mut range: Heap<'_>) -> Heap<'_> {
     let cpu = range.machine();
@@ -64,7 +67,7 @@ fn leaves_and_tables_move_as_they_are() {
     let cases = [PVM, RING_0].into_iter().flat_map(|paging| targets.map(|target| (paging, target)));
     // One takes long enough under Miri.
     for (paging, (number, offset, needed)) in cases.take(if cfg!(miri) { 1 } else { usize::MAX }) {
-        with_frames(4096, paging, |cpu, _| {
+        with_frames(FRAMES, paging, |cpu, _| {
             let before = state(cpu);
             let source = fill(heap(cpu, 0, 4 * MIB2, LEN));
             let target = heap(cpu, number, offset, LEN);
@@ -103,7 +106,7 @@ fn leaves_and_tables_move_as_they_are() {
 
 #[test]
 fn neighbours_in_the_same_tables_stay_and_what_moved_goes_back_whole() {
-    with_frames(4096, RING_0, |cpu, _| {
+    with_frames(FRAMES, RING_0, |cpu, _| {
         let before = state(cpu);
         let mut whole = slot::<Tracked, _>(cpu, 0);
         for offset in [0, 13 * MIB2] {
@@ -133,7 +136,7 @@ fn neighbours_in_the_same_tables_stay_and_what_moved_goes_back_whole() {
 
 #[test]
 fn nothing_moves_where_nothing_was_taken_out_and_what_was_replaced_is_freed() {
-    with_frames(4096, RING_0, |cpu, _| {
+    with_frames(FRAMES, RING_0, |cpu, _| {
         let mut none = FrameBatch::new(cpu);
         let source = flushed(heap(cpu, 0, 0, MIB2).detach_leaf_tables().unwrap());
         let Moved { mut source, target } = source.move_to(heap(cpu, 1, 0, MIB2), &mut none).unwrap();
