@@ -84,15 +84,19 @@ bench what="boot": build _build-test-guests _qemu
     @cargo build --quiet --locked --release --package memory-stress
     cargo bench --quiet --locked --package system-tests --bench {{ what }}
 
-# Try random operations on the memory core, guided by coverage, against plain maps: `just fuzz memory [seconds=60]`.
+# Try random operations, guided by coverage, against plain models: `just fuzz memory|heap [seconds=60]`.
 [no-exit-message]
 fuzz what seconds="60":
     #!/usr/bin/env bash
     set -euo pipefail
-    if [[ {{ quote(what) }} != memory ]]; then
-        echo "just fuzz: there is nothing called '{{ what }}'; there is: memory" >&2
-        exit 2
-    fi
+    what={{ quote(what) }}
+    case $what in
+        # 1 byte for the machine, 32 for each of 40 operations.
+        memory) len_max=1281 ;;
+        # 6 bytes for the heap or the machine, 8 for each of 64 operations.
+        heap) len_max=518 ;;
+        *) echo "just fuzz: there is nothing called '$what'; there are: memory, heap" >&2; exit 2 ;;
+    esac
     compiler=${CXX:-c++}
     if ! command -v "$compiler" >/dev/null; then
         echo "just fuzz: libFuzzer is C++, and there is no '$compiler': install g++ or clang (apt-get install g++)" >&2
@@ -105,20 +109,19 @@ fuzz what seconds="60":
         -Cdebug-assertions=on -Coverflow-checks=on"
     export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
     cargo build --quiet --locked --release --target x86_64-unknown-linux-gnu --target-dir "$folder/build" \
-        --package memory-model --features libfuzzer --bin fuzz-memory
-    fuzzer=$folder/build/x86_64-unknown-linux-gnu/release/fuzz-memory
-    mkdir -p "$folder/memory" "$folder/memory-failures"
-    # 1 byte for the machine, 32 for each of 40 operations.
-    if "$fuzzer" -max_total_time={{ quote(seconds) }} -max_len=1281 -len_control=0 -rss_limit_mb=2048 -timeout=20 \
-        -print_final_stats=1 -verbosity=1 -artifact_prefix="$folder/memory-failures/" "$folder/memory" \
-        > "$folder/memory.log" 2>&1; then
-        grep -E '^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)' "$folder/memory.log"
-        echo "fuzz memory: no disagreement in {{ seconds }} s; corpus: $folder/memory"
+        --package memory-model --features libfuzzer --bin "fuzz-$what"
+    fuzzer=$folder/build/x86_64-unknown-linux-gnu/release/fuzz-$what
+    mkdir -p "$folder/$what" "$folder/$what-failures"
+    if "$fuzzer" -max_total_time={{ quote(seconds) }} -max_len="$len_max" -len_control=0 -rss_limit_mb=2048 -timeout=20 \
+        -print_final_stats=1 -verbosity=1 -artifact_prefix="$folder/$what-failures/" "$folder/$what" \
+        > "$folder/$what.log" 2>&1; then
+        grep -E '^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)' "$folder/$what.log"
+        echo "fuzz $what: no disagreement in {{ seconds }} s; corpus: $folder/$what"
     else
         status=$?
-        tail -n 60 "$folder/memory.log" >&2
-        input=$(sed -n 's/.*Test unit written to //p' "$folder/memory.log" | tail -n 1)
-        echo "fuzz memory: FAILED; the input: ${input:-none}; replay it with: $fuzzer ${input:-FILE}" >&2
+        tail -n 60 "$folder/$what.log" >&2
+        input=$(sed -n 's/.*Test unit written to //p' "$folder/$what.log" | tail -n 1)
+        echo "fuzz $what: FAILED; the input: ${input:-none}; replay it with: $fuzzer ${input:-FILE}" >&2
         exit "$status"
     fi
 

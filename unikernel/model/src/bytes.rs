@@ -12,6 +12,11 @@ impl<'b> Bytes<'b> {
         self.0.next().copied().unwrap_or(0)
     }
 
+    /// The number of two bytes.
+    pub(crate) fn two(&mut self) -> usize {
+        usize::from(u16::from_le_bytes([self.byte(), self.byte()]))
+    }
+
     pub(crate) fn flag(&mut self) -> bool {
         self.byte() & 1 == 1
     }

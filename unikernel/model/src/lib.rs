@@ -12,10 +12,14 @@
 //! | `oracle` | what must come of it |
 //! | `world` | both, side by side |
 //!
-//! The proptest in `tests`, and the fuzzer behind the feature `libfuzzer`, make the bytes.
+//! A [`HeapSequence`] does the same for the heap and for the source of its ranges, each beside a plain list of what it has
+//! given out; all of that is in `heap`.
+//!
+//! The proptests in `tests`, and the fuzzers behind the feature `libfuzzer`, make the bytes.
 
 mod bytes;
 mod decode;
+mod heap;
 mod operation;
 mod oracle;
 mod place;
@@ -23,6 +27,7 @@ mod sequence;
 mod size;
 mod world;
 
+pub use heap::{HEAP_HEADER_LEN_BYTES, HEAP_OPERATION_LEN_BYTES, HeapSequence};
 pub use operation::{Action, Change, Fit, Form, Move, Operation, Release, Step, Supply};
 pub use place::{Length, Part, Place};
 pub use sequence::{Machine, OPERATION_LEN_BYTES, Sequence};

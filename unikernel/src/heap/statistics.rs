@@ -61,7 +61,7 @@ impl fmt::Display for Paging {
             formatter,
             "  {} KiB are handed out, {small} x 4 KiB and {large} x 2 MiB of it mapped, with credit for {} KiB more",
             pager.handed_out_bytes() >> 10,
-            pager.credit_frames() * PAGE_LEN >> 10,
+            (pager.credit_frames() * PAGE_LEN) >> 10,
         )?;
         writeln!(
             formatter,

@@ -123,6 +123,7 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
         if unsafe { pager.hand_out(self.bytes(start, layout.size()), is_large) }.is_err() {
             // SAFETY: taken above.
             unsafe { self.addresses.give_back(start, addresses.size()) };
+            self.retract();
             return None;
         }
         Some(start)
@@ -139,7 +140,10 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
             match self.addresses.take(layout, end) {
                 Some(start) => return Some(start),
                 None if free_bytes(pager) >= new_bytes as u64 && self.extend() => {}
-                None => return None,
+                None => {
+                    self.retract();
+                    return None;
+                }
             }
         }
     }
@@ -171,7 +175,7 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     }
 
     /// Takes a range for a holder who may give back parts of it, of which no page is mapped.
-    pub(crate) fn reserve_pages(&mut self, len_bytes: usize) -> Option<NonNull<u8>> {
+    pub fn reserve_pages(&mut self, len_bytes: usize) -> Option<NonNull<u8>> {
         self.take_fresh_or_trim(Layout::from_size_align(len_bytes, GRANULE_LEN).ok()?, End::Low)
     }
 
@@ -179,7 +183,7 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     ///
     /// # Safety
     /// It was, and is not used any more.
-    pub(crate) unsafe fn give_back_pages(&mut self, start: NonNull<u8>) {
+    pub unsafe fn give_back_pages(&mut self, start: NonNull<u8>) {
         // Not kept for the next, as parts may be missing.
         self.free(Kept { start: start.addr().get(), len_bytes: 0 });
     }
@@ -189,7 +193,7 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     /// # Safety
     /// They lie in a range that was taken by [`reserve_pages`](Self::reserve_pages), and are not used before they are handed
     /// out again.
-    pub(crate) unsafe fn give_back_part(&mut self, part: Range<usize>) -> Range<usize> {
+    pub unsafe fn give_back_part(&mut self, part: Range<usize>) -> Range<usize> {
         let nothing = part.start..part.start;
         let Some(pager) = self.pager else { return nothing };
         let whole = part.start.next_multiple_of(GRANULE_LEN)..part.end - part.end % GRANULE_LEN;
@@ -211,11 +215,19 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     ///
     /// # Safety
     /// They lie in a range that was taken by [`reserve_pages`](Self::reserve_pages).
-    pub(crate) unsafe fn hand_out_again(&mut self, part: Range<usize>) -> bool {
+    pub unsafe fn hand_out_again(&mut self, part: Range<usize>) -> bool {
         let Some(pager) = self.pager else { return false };
         let bytes = (part.start - self.base) as u64..(part.end - self.base) as u64;
         // SAFETY: the source is the only one, and by the caller's promise the bytes lie in a range of the region.
         unsafe { pager.hand_out(bytes, true) }.is_ok()
+    }
+
+    /// Whether a range was shrunk to an end inside of a large leaf, and has more memory than its length says.
+    fn ends_in_large_leaf(&self, start: NonNull<u8>, len_bytes: usize) -> bool {
+        let end = self.bytes(start, len_bytes).end;
+        // Such an end is not that of the addresses, which are quick to ask for.
+        self.addresses.len_at(start) > len_bytes
+            && self.pager.is_some_and(|pager| pager.end_of_leaf(end) != end)
     }
 
     /// Unmaps a range and frees its addresses.
@@ -260,7 +272,7 @@ unsafe impl<M: ClearFrames, F: Shootdown<M>> RangeSource for DemandRanges<'_, M,
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, len_bytes: usize) {
         let kept = Kept { start: start.addr().get(), len_bytes };
-        if !self.spare.is_wanted(len_bytes) {
+        if !self.spare.is_wanted(len_bytes) || self.ends_in_large_leaf(start, len_bytes) {
             return self.free(kept);
         }
         while !self.spare.has_room(len_bytes)
@@ -317,6 +329,9 @@ unsafe impl<M: ClearFrames, F: Shootdown<M>> RangeSource for DemandRanges<'_, M,
             }
             self.addresses
                 .give_back(if done { start } else { moved }, if done { had } else { addresses.size() });
+            if !done {
+                self.retract();
+            }
             done.then_some(moved)
         }
     }

@@ -194,6 +194,25 @@ fn what_was_given_back_is_kept_mapped_for_the_next_of_its_length() {
 }
 
 #[test]
+fn what_was_shrunk_inside_of_a_large_leaf_is_not_kept() {
+    with_source(RING_0, 8192, 32, |pager, source| {
+        let range = source.take(layout(2 * BLOCK, GRANULE_LEN), End::Low).unwrap();
+        assert_eq!(pager.page_in(address(range, 0)), Ok(BLOCK_LEN));
+        // SAFETY: the range is given out with these lengths.
+        unsafe {
+            source.shrink(range, 2 * BLOCK, GRANULE_LEN);
+            assert_eq!(pager.handed_out_bytes(), BLOCK_LEN, "the leaf stays");
+            source.give_back(range, GRANULE_LEN);
+        }
+        assert_eq!(
+            (pager.handed_out_bytes(), pager.mapped().large),
+            (0, 0),
+            "2 MiB for what asks for 16 KiB"
+        );
+    });
+}
+
+#[test]
 fn a_range_moves_with_its_pages_and_grows() {
     for paging in [RING_0, PVM] {
         with_source(paging, 8192, 32, |pager, source| {
