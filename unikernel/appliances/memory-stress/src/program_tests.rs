@@ -1,4 +1,5 @@
 use super::*;
+use crate::churn::fault::tests as fault;
 use crate::churn::map::tests::{Flaw, Pretended};
 use crate::document::SCHEMA;
 use crate::kernel::Kernels;
@@ -20,6 +21,8 @@ struct Host {
     free: u64,
     /// What maps memory.
     mapper: Pretended,
+    /// What has pages come on demand.
+    demand_memory: fault::Pretended,
     /// What an audit says; `None` for a platform without page tables.
     audit: Option<bool>,
     printed: RefCell<String>,
@@ -33,6 +36,7 @@ impl Host {
             haste: 1,
             free,
             mapper: Pretended::new(Flaw::None),
+            demand_memory: fault::Pretended::new(fault::Flaw::None),
             audit: None,
             printed: RefCell::default(),
             published: RefCell::default(),
@@ -42,6 +46,7 @@ impl Host {
 
 impl Platform for Host {
     type Mapper = Pretended;
+    type DemandMemory = fault::Pretended;
 
     fn now(&self) -> Duration {
         self.start.elapsed() * self.haste
@@ -61,6 +66,10 @@ impl Platform for Host {
 
     fn mapper(&self) -> Option<Pretended> {
         Some(self.mapper.clone())
+    }
+
+    fn demand_memory(&self) -> fault::Pretended {
+        self.demand_memory.clone()
     }
 
     fn is_terminal(&self) -> bool {
@@ -265,7 +274,27 @@ fn churns_run_without_regions_and_report_each_part() {
         methods.iter().map(|entry| (entry["name"].as_str().unwrap(), entry["runs"].as_u64())).collect();
     assert_eq!(told, [("map-churn", Some(2)), ("heap-churn", Some(2))]);
     assert!(printed.contains("ns an operation") && printed.contains("of what is free"), "{printed}");
-    assert!(printed.contains("4 method runs in 2 passes, 0 wrong words"), "{printed}");
+    assert!(printed.starts_with("memory-stress: churning, seed 0xf4ee401d0000001\n"), "{printed}");
+    let last = printed.lines().last().unwrap();
+    assert!(last.starts_with("memory-stress: PASSED: 4 method runs in 2 passes, 0 wrong words, "), "{last}");
+}
+
+#[test]
+fn a_storm_of_faults_reports_its_parts_and_how_many_faults_there_were() {
+    let (verdict, printed, documents) = run_line("--method fault-storm,checkerboard --size 1M --passes 2");
+    assert_eq!(verdict, Verdict::Passed, "{printed}");
+    assert!(printed.starts_with("memory-stress: testing 1 MiB, "), "{printed}");
+    let entries = documents.last().unwrap()["churn"].as_array().unwrap();
+    let [sparse, give_back, large] = ["touch-4k-sparse", "give-back-4k", "touch-2m"]
+        .map(|part| entries.iter().find(|entry| entry["part"] == part).unwrap());
+    // A quarter of the size in one buffer, in 32 rounds of each pass.
+    assert_eq!(
+        (&sparse["name"], &sparse["operations"], &sparse["faults"], &sparse["page_bytes"]),
+        (&"fault-storm".into(), &(2 * 32 * 16).into(), &64.into(), &4096.into())
+    );
+    assert_eq!((&give_back["faults"], &give_back["refused"]), (&Value::Null, &0.into()));
+    assert_eq!((&large["operations"], &large["refused"]), (&0.into(), &2.into()));
+    assert!(printed.contains("operations  32 faults\n"), "{printed}");
 }
 
 #[test]
@@ -295,12 +324,19 @@ fn a_churn_that_finds_words_wrong_or_memory_lost_fails_the_run() {
     let last = documents.last().unwrap();
     assert_eq!((&last["verdict"], &last["wrong_words"]), (&"failed".into(), &0.into()));
     assert_eq!(last["errors"].as_array().unwrap().len(), 1, "{last}");
+    let run = |flaw| {
+        let host = Host { demand_memory: fault::Pretended::new(flaw), ..Host::new(4 << 20) };
+        run_line_on(host, "--method fault-storm").0
+    };
+    assert_eq!(run(fault::Flaw::Uncleared), Verdict::WrongWords);
+    assert_eq!(run(fault::Flaw::Leaks), Verdict::AuditFailed);
 }
 
 #[test]
 fn a_churn_obeys_the_time_limit() {
     let hasty = Host { haste: 100_000, ..Host::new(4 << 20) };
-    let (verdict, printed, documents) = run_line_on(hasty, "--seconds 1 --method heap-churn,map-churn");
+    let (verdict, printed, documents) =
+        run_line_on(hasty, "--seconds 1 --method heap-churn,map-churn,fault-storm");
     assert_eq!(verdict, Verdict::Incomplete, "{printed}");
     assert_eq!(documents.last().unwrap()["methods"][0]["complete"], false);
 }
