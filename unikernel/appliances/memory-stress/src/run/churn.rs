@@ -36,8 +36,7 @@ impl<P: Platform> Run<'_, P> {
                 None => Err("nothing maps memory here".to_string()),
             },
             Churn::Fault => {
-                let room = self.size_bytes.min(platform.free_bytes()) / FAULT_ONE_IN;
-                fault::run(&platform.demand_memory(), room, seed, &mut watch)
+                fault::run(&platform.demand_memory(), self.size_bytes / FAULT_ONE_IN, seed, &mut watch)
             }
         };
         let figures = watch.into_figures();

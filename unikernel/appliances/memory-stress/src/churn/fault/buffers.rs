@@ -6,7 +6,7 @@ use crate::churn::figure::Figure;
 use crate::churn::map::{MapError, Page};
 use crate::churn::watch::Watch;
 use crate::content::mix;
-use crate::execute::WrongWord;
+use crate::execute::{Observer, WrongWord};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -197,6 +197,6 @@ fn expect(start: *const u64, offset: u64, expected: u64, watch: &mut Watch<'_>) 
         (word as u64, word.read_volatile())
     };
     if found != expected {
-        watch.observer.wrong(WrongWord { address, expected, found });
+        watch.wrong(WrongWord { address, expected, found });
     }
 }
