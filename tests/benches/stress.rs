@@ -7,18 +7,19 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 use system_tests::artifact::Artifacts;
+use system_tests::contest::median;
 use system_tests::lane::{Lane, Lanes};
+use system_tests::memory_stress::{as_process, in_guest, process_binary, succeed};
 
 /// Runs of each side, by turns, after one that is not counted.
 const RUNS: usize = 5;
 const SIZE: &str = "512M";
 const GUEST_MEMORY: &str = "1G";
 const METHODS: &str = "address-in-address,checkerboard,moving-inversions,walking-ones,walking-zeros,random,block-move,bandwidth,latency";
+const ARGUMENTS: [&str; 4] = ["--size", SIZE, "--method", METHODS];
 /// Working set that bandwidths are compared at: beyond all caches.
 const LARGE_SET_BYTES: u64 = 256 << 20;
 /// Guest over host, to be reached.
@@ -55,14 +56,14 @@ fn measure() -> Result<()> {
         println!("nothing measured, since there is no KVM: {reason}");
         return Ok(());
     }
-    let process = process_binary(&artifacts)?;
+    let process = process_binary(&artifacts, "just bench stress")?;
     let mut guest_runs = Vec::new();
     let mut host_runs = Vec::new();
     for run in 0..=RUNS {
-        let figures = (guest(&artifacts)?, host(&process)?);
+        let (guest, host) = (guest(&artifacts)?, figures(&as_process(&process, &ARGUMENTS)?)?);
         if run > 0 {
-            guest_runs.push(figures.0);
-            host_runs.push(figures.1);
+            guest_runs.push(guest);
+            host_runs.push(host);
         }
     }
     println!("guest ({GUEST_MEMORY}, KVM) and host process, {SIZE} tested, medians of {RUNS} runs by turns");
@@ -79,44 +80,9 @@ fn measure() -> Result<()> {
 /// MiB/s by name.
 type Figures = BTreeMap<String, f64>;
 
-/// The program built as a process of the host.
-fn process_binary(artifacts: &Artifacts) -> Result<PathBuf> {
-    let path = artifacts.vmm_stub.with_file_name("memory-stress");
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(format!("{} is missing: run `just bench stress`", path.display()).into())
-    }
-}
-
 fn guest(artifacts: &Artifacts) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
-    let result = folder.path().join("result.json");
-    let mut command = Command::new(&artifacts.vmm_stub);
-    command.arg("run").arg(&artifacts.memory_stress).args(Lane::Kvm.options());
-    command.args(["--memory", GUEST_MEMORY, "--timeout", "300s", "--result"]).arg(&result);
-    command.args(["--", "--size", SIZE, "--method", METHODS]);
-    succeed(&mut command)?;
-    figures(&fs::read_to_string(&result)?)
-}
-
-fn host(process: &PathBuf) -> Result<Figures> {
-    let mut command = Command::new(process);
-    command.args(["--size", SIZE, "--method", METHODS, "--json"]);
-    // Huge pages by madvise, as vmm-stub asks for them.
-    command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
-    let output = succeed(&mut command)?;
-    figures(output.lines().find(|line| line.starts_with('{')).ok_or("the process printed no result")?)
-}
-
-/// Runs a command that must succeed, and returns what it printed.
-fn succeed(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{command:?} ended with {}: {errors}", output.status).into());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    figures(&in_guest(artifacts, Lane::Kvm, GUEST_MEMORY, folder.path(), &ARGUMENTS)?)
 }
 
 fn figures(json: &str) -> Result<Figures> {
@@ -138,11 +104,6 @@ fn figures(json: &str) -> Result<Figures> {
         }
     }
     Ok(figures)
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// memtester's tests beside ours, by bytes verified a second.

@@ -159,6 +159,12 @@ fn print(work: &Work, rows: &[(Role, &str, Figures)]) {
     }
 }
 
+/// The middle one of some figures.
+#[must_use]
+pub fn median(figures: Vec<f64>) -> f64 {
+    Figures::new(figures).median()
+}
+
 /// Nanoseconds that a piece of work takes.
 ///
 /// # Errors

@@ -10,6 +10,7 @@
 //! | [`elf`] | program headers, to read and to spoil |
 //! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
 //! | [`contest`], [`random`] | benchmarks of several contestants by turns, and what they draw from |
+//! | [`memory_stress`] | runs of memory-stress in a guest and as a process, to compare |
 //! | [`empty_guest`] | the least guest there can be, for scale |
 
 pub mod artifact;
@@ -18,6 +19,7 @@ pub mod contest;
 pub mod elf;
 pub mod empty_guest;
 pub mod lane;
+pub mod memory_stress;
 pub mod process;
 pub mod random;
 pub mod start_stub;

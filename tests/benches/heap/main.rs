@@ -4,8 +4,11 @@
 //! Contestants that manage memory themselves start each turn anew, over the same memory of huge pages, all of it touched
 //! before; the allocators of the process go on with what they have. What is timed has no random numbers in it, and one
 //! write to each block, as nobody allocates what is not used.
+//!
+//! Then the pages below an allocator: those of the guest come on demand, as those of a process do.
 
 mod contestants;
+mod faults;
 mod work;
 
 use contestants::{Arena, Contestant, LinkedList, Mimalloc, Ours, Process, Talc};
@@ -46,7 +49,8 @@ fn measure() -> Result<()> {
     enter::<Talc>(&mut contest, Role::Peer, &arena, &traces);
     enter::<Process>(&mut contest, Role::Peer, &arena, &traces);
     enter::<Mimalloc>(&mut contest, Role::Peer, &arena, &traces);
-    contest.hold()
+    contest.hold()?;
+    faults::measure()
 }
 
 fn enter<'a, C: Contestant>(contest: &mut Contest<'a, 3>, role: Role, arena: &'a Arena, traces: &'a Traces) {

@@ -13,9 +13,10 @@ use system_tests::lane::Lane;
 use system_tests::verdict::{Failure, Verdict};
 use tempfile::TempDir;
 
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 12] = [
     "heap-churn",
     "map-churn",
+    "fault-storm",
     "address-in-address",
     "checkerboard",
     "moving-inversions",
@@ -80,12 +81,12 @@ fn each_method_passes(context: &Context, lane: Lane) -> Outcome {
     verdict
         .status(0)?
         .prints(METHODS)?
-        .prints(["memory-stress: PASSED: 4 MiB, 9 method runs", " 0 wrong words"])?;
+        .prints(["memory-stress: PASSED: 4 MiB, 10 method runs", " 0 wrong words"])?;
     Ok(())
 }
 
 fn each_method_finds_an_injected_fault(context: &Context, lane: Lane) -> Outcome {
-    let verify = METHODS[2..9].join(",");
+    let verify = METHODS[3..10].join(",");
     let arguments = ["--size", "4M", "--method", &verify, "--inject=sticky@0x123458", "--json"];
     let verdict = boot(context, lane, &arguments).timeout(Duration::from_secs(60)).end()?;
     verdict.status(KernelStatus::VerificationFailure.code())?;
@@ -130,11 +131,15 @@ fn expect(verdict: &Verdict, document: &Value, complete: bool, word: &str) -> Ou
 /// Every part does something, nothing is wrong, and the tables and frames are as they must be afterwards.
 fn churns(context: &Context, lane: Lane, memory: &str) -> Outcome {
     let _alone = memory.ends_with('G').then(|| context.large_guest());
-    let arguments = ["--method", "heap-churn,map-churn", "--audit", "--json"];
+    let arguments = ["--method", "heap-churn,map-churn,fault-storm", "--audit", "--json"];
     let boot = context.boot(lane, &context.artifacts.memory_stress).memory(memory).arguments(arguments);
     let verdict = boot.timeout(Duration::from_secs(120)).end()?;
     verdict.status(0)?;
-    verdict.prints(["memory-stress: PASSED: ", " 0 wrong words", "audit: clean"])?;
+    verdict.prints([
+        "memory-stress: churning, seed ",
+        "memory-stress: PASSED: 3 method runs in 1 passes, 0 wrong words, ",
+        "audit: clean",
+    ])?;
     let document = console_document(&verdict)?;
     let entries = document["churn"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (name, part) in [
@@ -147,11 +152,28 @@ fn churns(context: &Context, lane: Lane, memory: &str) -> Outcome {
         ("map-churn", "unmap-4k-single"),
         ("map-churn", "map-4k-batch-8"),
         ("map-churn", "unmap-4k-batch-8"),
+        ("fault-storm", "touch-4k"),
+        ("fault-storm", "touch-4k-sparse"),
+        ("fault-storm", "prefault-4k"),
+        ("fault-storm", "give-back-4k"),
+        ("fault-storm", "touch-2m"),
+        ("fault-storm", "give-back-2m"),
     ] {
         let entry = entries.iter().find(|entry| entry["name"] == name && entry["part"] == part);
         let figures = entry.map(|entry| [&entry["operations"], &entry["picoseconds_an_operation"]]);
         if !figures.is_some_and(|figures| figures.iter().all(|figure| figure.as_u64() > Some(0))) {
             return Err(verdict.failure(format!("{name} has no figures of {part}: {document}")));
+        }
+    }
+    // Small pages come four at a fault, and those that came before they were touched take none.
+    for (part, operations_a_fault) in
+        [("touch-4k", Some(4)), ("touch-4k-sparse", Some(1)), ("prefault-4k", None)]
+    {
+        let entry = entries.iter().find(|entry| entry["part"] == part).unwrap_or(&Value::Null);
+        let expected =
+            operations_a_fault.map_or(Some(0), |count| Some(entry["operations"].as_u64()? / count));
+        if entry["faults"].as_u64() != expected {
+            return Err(verdict.failure(format!("{part} took other than {expected:?} faults: {entry}")));
         }
     }
     let room = entries.iter().find(|entry| entry["part"] == "scatter");

@@ -130,22 +130,25 @@ impl MethodEntry {
 /// All runs of a part of a churn. Times are those of its operations alone.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChurnEntry {
-    /// `heap-churn` or `map-churn`.
+    /// `heap-churn`, `map-churn` or `fault-storm`.
     pub name: &'static str,
-    /// The part: see [`churn::heap`](crate::churn::heap) and [`churn::map`](crate::churn::map).
+    /// The part: see [`churn::heap`](crate::churn::heap), [`churn::map`](crate::churn::map) and
+    /// [`churn::fault`](crate::churn::fault).
     pub part: String,
     /// Operations that were done.
     pub operations: u64,
-    /// Operations that were refused for lack of memory.
+    /// Operations that were refused for lack of memory, or of pages of this length.
     pub refused: u64,
     /// How long all of them took.
     pub elapsed_ns: u64,
     /// Time of one, in picoseconds.
     pub picoseconds_an_operation: u64,
-    /// For parts that map: how many pages an operation is about.
+    /// For parts that map, or have pages come and go: how many pages an operation is about.
     pub pages_an_operation: Option<u64>,
     /// And how long each is.
     pub page_bytes: Option<u64>,
+    /// For parts at which pages come on demand: page faults that the accesses to them took.
+    pub faults: Option<u64>,
     /// For scattered blocks: what was free at the end of the latest run, while those that survived were there.
     pub free_bytes: Option<u64>,
     /// And the largest block that could be allocated of it.
@@ -165,6 +168,7 @@ impl ChurnEntry {
             picoseconds_an_operation: 0,
             pages_an_operation: figure.pages.map(|Pages { count, .. }| count),
             page_bytes: figure.pages.map(|Pages { page_bytes, .. }| page_bytes),
+            faults: None,
             free_bytes: None,
             largest_block_bytes: None,
         }
@@ -176,6 +180,9 @@ impl ChurnEntry {
         self.refused = self.refused.saturating_add(figure.refused);
         self.elapsed_ns = self.elapsed_ns.saturating_add(nanoseconds(figure.time));
         self.picoseconds_an_operation = self.elapsed_ns.saturating_mul(1000) / self.operations.max(1);
+        if let Some(faults) = figure.faults {
+            self.faults = Some(self.faults.unwrap_or(0).saturating_add(faults));
+        }
         if let Some(Room { free_bytes, largest_block_bytes }) = figure.room {
             (self.free_bytes, self.largest_block_bytes) = (Some(free_bytes), Some(largest_block_bytes));
         }

@@ -1,5 +1,6 @@
 //! The guest as a platform.
 
+use crate::heap_pages::HeapPages;
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> ApplicationStatus {
 
 impl Platform for Guest {
     type Mapper = TypedCore<Live, LocalFlush>;
+    type DemandMemory = HeapPages;
 
     fn now(&self) -> Duration {
         clock::since_boot()
@@ -60,6 +62,10 @@ impl Platform for Guest {
                 core::ptr::with_exposed_provenance_mut(address.as_u64() as usize)
             })
         })
+    }
+
+    fn demand_memory(&self) -> HeapPages {
+        HeapPages
     }
 
     fn is_terminal(&self) -> bool {

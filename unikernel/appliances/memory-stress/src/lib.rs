@@ -7,7 +7,7 @@
 //! | [`content`], [`method`] | what is written where, and in which steps |
 //! | [`memory`], [`execute`] | memory under test, and methods at work on it |
 //! | [`measure`] | bandwidth and latency |
-//! | [`churn`] | work that stresses the allocator and the page tables |
+//! | [`churn`] | work that stresses the allocator, the page tables and page faults |
 //! | [`options`], [`program`], [`document`] | command line, run, result |
 //! | [`platform`] | what it needs of guest or host |
 #![no_std]

@@ -8,9 +8,13 @@
 extern crate alloc;
 
 #[cfg(not(target_os = "none"))]
+mod advised;
+#[cfg(not(target_os = "none"))]
 mod anonymous;
 #[cfg(target_os = "none")]
 mod guest;
+#[cfg(target_os = "none")]
+mod heap_pages;
 #[cfg(not(target_os = "none"))]
 mod process;
 

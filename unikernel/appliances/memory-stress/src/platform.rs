@@ -1,5 +1,6 @@
 //! What the program needs of the machine it runs on: a guest, or a process on the host.
 
+use crate::churn::fault::DemandMemory;
 use crate::churn::map::Mapper;
 use crate::kernel::Kernels;
 use alloc::string::String;
@@ -10,6 +11,8 @@ use core::time::Duration;
 pub trait Platform {
     /// What maps memory here.
     type Mapper: Mapper;
+    /// What has pages come on demand here.
+    type DemandMemory: DemandMemory;
 
     /// Time since some moment.
     fn now(&self) -> Duration;
@@ -21,6 +24,8 @@ pub trait Platform {
     fn physical_address(&self, address: u64) -> Option<u64>;
     /// What maps memory, if there is anything that does.
     fn mapper(&self) -> Option<Self::Mapper>;
+    /// What has pages come on demand.
+    fn demand_memory(&self) -> Self::DemandMemory;
     /// Whether somebody watches, so that progress is worth showing.
     fn is_terminal(&self) -> bool;
     /// Prints at once, without a line end.

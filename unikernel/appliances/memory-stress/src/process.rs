@@ -1,5 +1,6 @@
 //! A process of the host as a platform, to compare the guest with.
 
+use crate::advised::Advised;
 use crate::anonymous::Anonymous;
 use core::fmt;
 use core::time::Duration;
@@ -31,6 +32,7 @@ pub(crate) fn run() -> ExitCode {
 
 impl Platform for Process {
     type Mapper = Anonymous;
+    type DemandMemory = Advised;
 
     fn now(&self) -> Duration {
         self.start.elapsed()
@@ -59,6 +61,10 @@ impl Platform for Process {
 
     fn mapper(&self) -> Option<Anonymous> {
         Some(Anonymous)
+    }
+
+    fn demand_memory(&self) -> Advised {
+        Advised
     }
 
     fn is_terminal(&self) -> bool {

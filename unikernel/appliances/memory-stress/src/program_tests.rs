@@ -1,4 +1,5 @@
 use super::*;
+use crate::churn::fault::tests as fault;
 use crate::churn::map::tests::{Flaw, Pretended};
 use crate::document::SCHEMA;
 use crate::kernel::Kernels;
@@ -12,6 +13,9 @@ use core::time::Duration;
 use serde_json::Value;
 use std::time::Instant;
 
+#[path = "program_churn_tests.rs"]
+mod churns;
+
 /// A host that keeps what it is told.
 struct Host {
     start: Instant,
@@ -20,6 +24,8 @@ struct Host {
     free: u64,
     /// What maps memory.
     mapper: Pretended,
+    /// What has pages come on demand.
+    demand_memory: fault::Pretended,
     /// What an audit says; `None` for a platform without page tables.
     audit: Option<bool>,
     printed: RefCell<String>,
@@ -33,6 +39,7 @@ impl Host {
             haste: 1,
             free,
             mapper: Pretended::new(Flaw::None),
+            demand_memory: fault::Pretended::new(fault::Flaw::None),
             audit: None,
             printed: RefCell::default(),
             published: RefCell::default(),
@@ -42,6 +49,7 @@ impl Host {
 
 impl Platform for Host {
     type Mapper = Pretended;
+    type DemandMemory = fault::Pretended;
 
     fn now(&self) -> Duration {
         self.start.elapsed() * self.haste
@@ -61,6 +69,10 @@ impl Platform for Host {
 
     fn mapper(&self) -> Option<Pretended> {
         Some(self.mapper.clone())
+    }
+
+    fn demand_memory(&self) -> fault::Pretended {
+        self.demand_memory.clone()
     }
 
     fn is_terminal(&self) -> bool {
@@ -239,68 +251,4 @@ fn the_list_names_all_there_is() {
     assert_eq!(verdict, Verdict::Passed);
     let names: Vec<&str> = printed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, Work::all().iter().map(|work| work.name()).collect::<Vec<_>>());
-}
-
-#[test]
-fn churns_run_without_regions_and_report_each_part() {
-    let (verdict, printed, documents) = run_line("--method map-churn,heap-churn --passes 2 --size 1M");
-    assert_eq!(verdict, Verdict::Passed, "{printed}");
-    let last = documents.last().unwrap();
-    assert_eq!((&last["verdict"], &last["tested_bytes"]), (&"passed".into(), &0.into()));
-    let part = |part: &str| {
-        let entries = last["churn"].as_array().unwrap();
-        entries.iter().find(|entry| entry["part"] == part).unwrap_or_else(|| panic!("{part}: {last}"))
-    };
-    for name in ["replace", "resize", "push", "scatter", "large"] {
-        assert_eq!(part(name)["name"], "heap-churn");
-        assert!(part(name)["operations"].as_u64().unwrap() > 0, "{last}");
-        assert!(part(name)["picoseconds_an_operation"].as_u64().unwrap() > 0);
-        assert_eq!(part(name)["page_bytes"], Value::Null);
-    }
-    assert!(part("scatter")["largest_block_bytes"].as_u64() <= part("scatter")["free_bytes"].as_u64());
-    assert_eq!(part("unmap-4k-run-8")["pages_an_operation"], 8);
-    assert_eq!(part("map-4k-batch-64")["page_bytes"], 4096);
-    let methods = last["methods"].as_array().unwrap();
-    let told: Vec<_> =
-        methods.iter().map(|entry| (entry["name"].as_str().unwrap(), entry["runs"].as_u64())).collect();
-    assert_eq!(told, [("map-churn", Some(2)), ("heap-churn", Some(2))]);
-    assert!(printed.contains("ns an operation") && printed.contains("of what is free"), "{printed}");
-    assert!(printed.contains("4 method runs in 2 passes, 0 wrong words"), "{printed}");
-}
-
-#[test]
-fn churns_come_before_what_holds_memory_in_each_pass() {
-    let (verdict, printed, documents) =
-        run_line("--method random,map-churn --size 1M --passes 2 --inject=once@8");
-    assert_eq!(verdict, Verdict::WrongWords, "{printed}");
-    let last = documents.last().unwrap();
-    assert_eq!((&last["tested_bytes"], &last["wrong_words"]), (&(1 << 20).into(), &1.into()));
-    let place = |text: &str| printed.find(text).unwrap_or_else(|| panic!("{text}: {printed}"));
-    assert!(place("map-churn") < place("\nrandom "), "{printed}");
-    assert!(last["methods"].as_array().unwrap().iter().all(|entry| entry["runs"] == 2));
-}
-
-#[test]
-fn a_churn_that_finds_words_wrong_or_memory_lost_fails_the_run() {
-    let run = |flaw| {
-        let host = Host { mapper: Pretended::new(flaw), ..Host::new(4 << 20) };
-        run_line_on(host, "--method map-churn,checkerboard --size 256K")
-    };
-    let (verdict, printed, documents) = run(Flaw::Aliases);
-    assert_eq!(verdict, Verdict::WrongWords, "{printed}");
-    assert_eq!(documents.last().unwrap()["wrong_words_listed"][0]["method"], "map-churn");
-    let (verdict, printed, documents) = run(Flaw::StaysMapped);
-    assert_eq!(verdict, Verdict::AuditFailed, "{printed}");
-    assert!(printed.contains("FAILED"), "{printed}");
-    let last = documents.last().unwrap();
-    assert_eq!((&last["verdict"], &last["wrong_words"]), (&"failed".into(), &0.into()));
-    assert_eq!(last["errors"].as_array().unwrap().len(), 1, "{last}");
-}
-
-#[test]
-fn a_churn_obeys_the_time_limit() {
-    let hasty = Host { haste: 100_000, ..Host::new(4 << 20) };
-    let (verdict, printed, documents) = run_line_on(hasty, "--seconds 1 --method heap-churn,map-churn");
-    assert_eq!(verdict, Verdict::Incomplete, "{printed}");
-    assert_eq!(documents.last().unwrap()["methods"][0]["complete"], false);
 }

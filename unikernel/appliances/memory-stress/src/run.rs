@@ -81,11 +81,13 @@ impl<'a, P: Platform> Run<'a, P> {
             }),
             ..Document::default()
         };
-        self.platform.print(format_args!(
-            "memory-stress: testing {} MiB, seed {}, vectors {vectors}\n",
-            len_bytes(blocks) >> 20,
-            self.document.seed
-        ));
+        let (seed, mib) = (&self.document.seed, len_bytes(blocks) >> 20);
+        if self.has_tested_memory() {
+            let what = format_args!("memory-stress: testing {mib} MiB, seed {seed}, vectors {vectors}\n");
+            self.platform.print(what);
+        } else {
+            self.platform.print(format_args!("memory-stress: churning, seed {seed}\n"));
+        }
         if let Some(injected) = &self.document.injected {
             let (how, InjectedEntry { offset_bytes, bit, .. }) =
                 (if injected.sticky { "each time" } else { "once" }, injected);
@@ -199,6 +201,11 @@ impl<'a, P: Platform> Run<'a, P> {
         self.document.publish(self.platform, now - self.start);
     }
 
+    /// Whether there is memory under test: churns take what they need.
+    fn has_tested_memory(&self) -> bool {
+        self.options.work.iter().any(|work| work.needs_regions())
+    }
+
     /// Whether the time limit has passed.
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| self.platform.now() >= deadline)
@@ -237,9 +244,12 @@ impl<'a, P: Platform> Run<'a, P> {
             "incomplete" => (Verdict::Incomplete, "INCOMPLETE, time was up"),
             _ => (Verdict::Passed, "MEASURED, nothing verified"),
         };
+        self.platform.print(format_args!("memory-stress: {word}: "));
+        if self.has_tested_memory() {
+            self.platform.print(format_args!("{} MiB, ", self.document.tested_bytes >> 20));
+        }
         self.platform.print(format_args!(
-            "memory-stress: {word}: {} MiB, {} method runs in {passes} passes, {wrong} wrong words, {} s\n",
-            self.document.tested_bytes >> 20,
+            "{} method runs in {passes} passes, {wrong} wrong words, {} s\n",
             self.document.methods.iter().map(|entry| u64::from(entry.runs)).sum::<u64>(),
             Thousandths(self.document.elapsed_ns / 1_000_000),
         ));

@@ -14,13 +14,15 @@ pub struct Figure {
     pub refused: u64,
     /// Time of all of them.
     pub time: Duration,
-    /// Of parts that map: what each operation is about.
+    /// Of parts that map, or have pages come and go: what each operation is about.
     pub pages: Option<Pages>,
+    /// Of parts at which pages come on demand: page faults that the accesses to them took.
+    pub faults: Option<u64>,
     /// Of the part that scatters blocks: what was left to allocate.
     pub room: Option<Room>,
 }
 
-/// The pages that one operation maps or unmaps.
+/// The pages that one operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pages {
     /// How many.
@@ -42,7 +44,15 @@ impl Figure {
     /// A part that has done nothing.
     #[must_use]
     pub fn new(part: impl Into<String>) -> Self {
-        Self { part: part.into(), operations: 0, refused: 0, time: Duration::ZERO, pages: None, room: None }
+        Self {
+            part: part.into(),
+            operations: 0,
+            refused: 0,
+            time: Duration::ZERO,
+            pages: None,
+            faults: None,
+            room: None,
+        }
     }
 
     /// Counts an operation as done or refused.

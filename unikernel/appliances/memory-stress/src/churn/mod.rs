@@ -1,4 +1,4 @@
-//! Work that stresses the allocator and the page tables instead of the cells of memory.
+//! Work that stresses the allocator, the page tables and page faults instead of the cells of memory.
 //!
 //! A kind of churn takes things, marks them, looks at the marks and gives the things back, again and again. It runs while no
 //! memory is held for other methods, does the same amount in the same order for the same seed and machine, and reports a
@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`heap`] | `heap-churn`: the global allocator |
 //! | [`map`] | `map-churn`: mapping and unmapping |
+//! | [`fault`] | `fault-storm`: pages on demand |
 //! | [`figure`] | what a part reports |
 //! | [`watch`] | clock and observer of a churn at work |
 //! | [`random`] | sizes and choices from a seed |
@@ -16,6 +17,7 @@
 //! `run/churn.rs`; what it needs of the machine is a trait that [`Platform`](crate::platform::Platform) hands out, as for
 //! [`map::Mapper`].
 
+pub mod fault;
 pub mod figure;
 pub mod heap;
 pub mod map;
@@ -29,11 +31,13 @@ pub enum Churn {
     Heap,
     /// Mappings: made and taken away.
     Map,
+    /// Pages on demand: touched, and given back.
+    Fault,
 }
 
 impl Churn {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 2] = [Self::Heap, Self::Map];
+    pub const ALL: [Self; 3] = [Self::Heap, Self::Map, Self::Fault];
 
     /// The name on the command line and in reports.
     #[must_use]
@@ -41,6 +45,7 @@ impl Churn {
         match self {
             Self::Heap => "heap-churn",
             Self::Map => "map-churn",
+            Self::Fault => "fault-storm",
         }
     }
 
@@ -56,6 +61,7 @@ impl Churn {
         match self {
             Self::Heap => "blocks replaced, resized, grown, scattered: the allocator, and its speed",
             Self::Map => "pages mapped, marked, unmapped: page tables, lost frames, and their speed",
+            Self::Fault => "pages touched, marked, given back: page faults, uncleared pages, and their speed",
         }
     }
 }

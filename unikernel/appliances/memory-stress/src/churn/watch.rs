@@ -1,7 +1,7 @@
 //! The clock and the observer of a churn at work.
 
 use super::figure::Figure;
-use crate::execute::Observer;
+use crate::execute::{Observer, WrongWord};
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use core::time::Duration;
@@ -9,15 +9,15 @@ use core::time::Duration;
 /// What a churn is given to work with, and leaves its figures in.
 pub struct Watch<'a> {
     now: &'a dyn Fn() -> Duration,
-    /// Who is told of wrong words.
-    pub observer: &'a mut dyn Observer,
+    observer: &'a mut dyn Observer,
+    wrong_words: u64,
     figures: Vec<Figure>,
 }
 
 impl<'a> Watch<'a> {
     /// With this clock and this observer.
     pub fn new(now: &'a dyn Fn() -> Duration, observer: &'a mut dyn Observer) -> Self {
-        Self { now, observer, figures: Vec::new() }
+        Self { now, observer, wrong_words: 0, figures: Vec::new() }
     }
 
     /// Adds the time of some work to a figure.
@@ -28,9 +28,10 @@ impl<'a> Watch<'a> {
         result
     }
 
-    /// Says that so many bytes were marked or looked at. Says whether to go on.
-    pub fn progress(&mut self, bytes: u64) -> ControlFlow<()> {
-        self.observer.progress(bytes)
+    /// How many wrong words there were.
+    #[must_use]
+    pub const fn wrong_words(&self) -> u64 {
+        self.wrong_words
     }
 
     /// Reports a part.
@@ -42,5 +43,16 @@ impl<'a> Watch<'a> {
     #[must_use]
     pub fn into_figures(self) -> Vec<Figure> {
         self.figures
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn wrong(&mut self, word: WrongWord) {
+        self.wrong_words += 1;
+        self.observer.wrong(word);
+    }
+
+    fn progress(&mut self, bytes: u64) -> ControlFlow<()> {
+        self.observer.progress(bytes)
     }
 }

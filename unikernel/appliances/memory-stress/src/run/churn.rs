@@ -4,7 +4,7 @@ use super::Run;
 use crate::churn::figure::{Figure, Room};
 use crate::churn::heap::GlobalHeap;
 use crate::churn::watch::Watch;
-use crate::churn::{Churn, heap, map};
+use crate::churn::{Churn, fault, heap, map};
 use crate::document::{ChurnEntry, Document, MethodEntry};
 use crate::platform::{Platform, Thousandths};
 use crate::progress::Progress;
@@ -13,6 +13,8 @@ use core::ops::ControlFlow;
 
 /// Of how many bytes that the run may take one is the heap's at a time.
 const HEAP_ONE_IN: u64 = 2;
+/// And of how many one is touched by a storm of faults.
+const FAULT_ONE_IN: u64 = 4;
 
 impl<P: Platform> Run<'_, P> {
     /// Runs a churn, with nothing held. Breaks off when time is up, and when something is wrong other than words: nobody knows
@@ -33,6 +35,9 @@ impl<P: Platform> Run<'_, P> {
                 Some(mapper) => map::run(&mapper, seed, &mut watch),
                 None => Err("nothing maps memory here".to_string()),
             },
+            Churn::Fault => {
+                fault::run(&platform.demand_memory(), self.size_bytes / FAULT_ONE_IN, seed, &mut watch)
+            }
         };
         let figures = watch.into_figures();
         let time = progress.finish();
@@ -88,6 +93,9 @@ pub(super) fn print_part(platform: &impl Platform, entry: &ChurnEntry) {
     ));
     if entry.refused > 0 {
         platform.print(format_args!("  {} refused", entry.refused));
+    }
+    if let Some(faults) = entry.faults {
+        platform.print(format_args!("  {faults} faults"));
     }
     if let Some((free_bytes, largest_block_bytes)) = entry.free_bytes.zip(entry.largest_block_bytes) {
         let thousandths = Room { free_bytes, largest_block_bytes }.thousandths();

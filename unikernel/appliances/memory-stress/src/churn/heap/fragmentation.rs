@@ -7,6 +7,7 @@ use super::block::Block;
 use crate::churn::figure::Figure;
 use crate::churn::random::Random;
 use crate::churn::watch::Watch;
+use crate::execute::Observer;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::array;
@@ -61,7 +62,7 @@ pub(super) fn run<A: Allocator>(
     watch.report(large_figure);
     ended?;
     blocks.iter().flatten().chain(&large).try_for_each(|block| {
-        let read = block.verify(watch.observer);
+        let read = block.verify(watch);
         watch.progress(read)
     })
 }
@@ -108,7 +109,7 @@ impl<A: Allocator> Scattered<'_, A> {
 
     fn free_every_other(&mut self, watch: &mut Watch<'_>) -> ControlFlow<()> {
         for block in self.blocks.iter().step_by(2).flatten() {
-            let read = block.verify(watch.observer);
+            let read = block.verify(watch);
             watch.progress(read)?;
         }
         watch.time(&mut self.scatter, |figure| {
@@ -133,7 +134,7 @@ impl<A: Allocator> Scattered<'_, A> {
         let mut bytes = 0;
         while self.large.iter().map(Block::len).sum::<usize>() + len > self.share {
             let Some(oldest) = self.large.pop_front() else { break };
-            bytes += oldest.verify(watch.observer);
+            bytes += oldest.verify(watch);
             watch.time(&mut self.large_figure, |figure| {
                 drop(oldest);
                 figure.count(true);

@@ -6,6 +6,7 @@ use super::block::Block;
 use crate::churn::figure::Figure;
 use crate::churn::random::Random;
 use crate::churn::watch::Watch;
+use crate::execute::Observer;
 use alloc::vec::Vec;
 use core::array;
 use core::ops::ControlFlow;
@@ -68,7 +69,7 @@ pub(super) fn run<A: Allocator>(
     watch.report(resized);
     ended?;
     live.blocks.iter().flatten().try_for_each(|block| {
-        let read = block.verify(watch.observer);
+        let read = block.verify(watch);
         watch.progress(read)
     })
 }
@@ -107,7 +108,7 @@ impl<A: Allocator> LiveBlocks<'_, A> {
         for step in steps {
             self.live -= step.len;
             if let Some(block) = &mut self.blocks[step.index] {
-                bytes += block.verify(watch.observer) + block.mark();
+                bytes += block.verify(watch) + block.mark();
                 self.live += block.len();
             }
         }
@@ -123,7 +124,7 @@ impl<A: Allocator> LiveBlocks<'_, A> {
                 (stretch * self.blocks.len() / BATCH, (stretch + 1) * self.blocks.len() / BATCH);
             let index = start + self.random.below(end - start);
             if let Some(block) = &self.blocks[index] {
-                read += block.verify(watch.observer);
+                read += block.verify(watch);
                 self.live -= block.len();
             }
             let (least, most) = LEN_LOG2;

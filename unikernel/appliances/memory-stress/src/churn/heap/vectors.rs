@@ -39,7 +39,7 @@ pub(super) fn run(
     watch.report(figure);
     ended?;
     vectors.iter().try_for_each(|vector| {
-        let read = vector.verify(watch.observer);
+        let read = vector.verify(watch);
         watch.progress(read)
     })
 }
@@ -65,7 +65,7 @@ fn grow(
             let pushed = vector.elements.len() - len;
             let mut bytes = (pushed * size_of::<u64>()) as u64;
             if vector.elements.capacity() != capacity {
-                bytes += vector.verify(watch.observer);
+                bytes += vector.verify(watch);
             }
             watch.progress(bytes)?;
         }

@@ -21,7 +21,7 @@ pub mod typed;
 use super::figure::{Figure, Pages};
 use super::random::Random;
 use super::watch::Watch;
-use crate::execute::WrongWord;
+use crate::execute::{Observer, WrongWord};
 use alloc::string::String;
 use core::ops::ControlFlow;
 pub use mapper::{Form, MapError, Mapper, Page, Portion};
@@ -203,7 +203,7 @@ impl<M: Mapper> Place<M> {
             // SAFETY: as for `mark`.
             let found = unsafe { word.read_volatile() };
             if found != expected {
-                watch.observer.wrong(WrongWord { address: word as u64, expected, found });
+                watch.wrong(WrongWord { address: word as u64, expected, found });
             }
             bytes += size_of::<u64>() as u64;
         }
