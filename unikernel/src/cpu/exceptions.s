@@ -46,7 +46,8 @@ exception_common:
     and rsp, -16
     call {handler}
 
-    # Masked up to here, whatever the gate's type. Whether to unmask takes the place of the vector.
+    # Masked, whatever the gate's type, if interrupts are to be unmasked, which takes the place of the vector. Else they are
+    # as they were: after a page fault, or an interrupt that was noted down, on PVM others may come anywhere below.
     lea rsp, [rbp + 16]
     mov [rsp + {vector}], rax
     pop r15
@@ -76,6 +77,6 @@ exception_common:
 2:  sti
 return_from_interrupt:
     iretq
-    # What was interrupted had interrupts masked. On PVM they stay so, and at ring 0 iretq brings the flag back.
+    # Nothing is to be unmasked: on PVM interrupts are as they were, and at ring 0 iretq brings the flag back.
 3:  iretq
 .size exception_common, . - exception_common

@@ -22,8 +22,8 @@ pub(super) const ERROR_VECTOR: u8 = 0xfe;
 /// Vector of interrupts that were gone when the processor asked which it was. Its low four bits are 1 on every processor.
 pub(super) const SPURIOUS_VECTOR: u8 = 0xff;
 
-/// How a CPU stands with interrupts. Only its own CPU touches it, and a handler leaves it as it was, but for what it notes
-/// down: plain loads and stores suffice.
+/// How a CPU stands with interrupts. Only its own CPU touches it, and a handler leaves it as it was: plain loads and stores
+/// suffice, but for what is noted down, between whose halves another interrupt may come.
 pub(super) struct Masking {
     /// How many reasons there are to keep interrupts masked.
     depth: AtomicU32,
@@ -91,7 +91,8 @@ pub fn without<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Runs `work`, which takes microseconds, faults nowhere, and prints nothing, with no interrupt handled meanwhile.
+/// Runs `work`, which faults nowhere and prints nothing, with no interrupt handled meanwhile. A page of 2 MiB is cleared in
+/// such: a tenth of a millisecond, and more where the host has to find the memory first.
 pub(crate) fn shortly_without<R>(work: impl FnOnce() -> R) -> R {
     if !Host::of_machine().handlers_start_unmasked() {
         return without(work);
@@ -134,7 +135,7 @@ pub(super) fn note(vector: u64) -> bool {
         SPURIOUS_VECTOR => 0,
         _ => return false,
     };
-    masking.noted.store(masking.noted.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
+    masking.noted.fetch_or(bit, Ordering::Relaxed);
     true
 }
 

@@ -4,7 +4,7 @@ use super::backtrace::Backtrace;
 use crate::cpu::interrupts;
 use crate::device::console::print_emergency;
 use crate::device::exit;
-use crate::heap::Paging;
+use crate::heap::PagesInUse;
 use crate::memory::heap::FailedAllocation;
 use crate::memory::live::heap::HEAP;
 use core::fmt::{self, Write};
@@ -29,9 +29,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         // SAFETY: panics never return, so whoever printed on the emergency console is gone.
         unsafe {
             match failure {
-                Some(failure) => {
-                    print_emergency(format_args!("out of memory: {failure}\n{Paging}backtrace:\n{backtrace}"))
-                }
+                Some(failure) => print_emergency(format_args!(
+                    "out of memory: {failure}\n{PagesInUse}backtrace:\n{backtrace}"
+                )),
                 None => print_emergency(format_args!("{info}\nbacktrace:\n{backtrace}")),
             }
         }

@@ -9,6 +9,17 @@ struct Global;
 #[cfg_attr(target_os = "none", global_allocator)]
 static GLOBAL: Global = Global;
 
+/// Has the application's handler make room, and tries again. A failure is the heap's latest, whatever the handler has tried.
+#[cold]
+#[inline(never)]
+fn again(layout: Layout, allocate: impl FnMut() -> *mut u8) -> *mut u8 {
+    let block = try_again(layout, allocate);
+    if block.is_null() {
+        HEAP.note_failure(layout);
+    }
+    block
+}
+
 // SAFETY: the heap's own promise; a block is the first attempt's or a later one's.
 unsafe impl GlobalAlloc for Global {
     #[inline]
@@ -16,7 +27,7 @@ unsafe impl GlobalAlloc for Global {
         // SAFETY: the caller's promise, here and in the others.
         let allocate = || unsafe { HEAP.alloc(layout) };
         let block = allocate();
-        if block.is_null() { try_again(layout, allocate) } else { block }
+        if block.is_null() { again(layout, allocate) } else { block }
     }
 
     #[inline]
@@ -30,7 +41,7 @@ unsafe impl GlobalAlloc for Global {
         // SAFETY: as above.
         let allocate = || unsafe { HEAP.alloc_zeroed(layout) };
         let block = allocate();
-        if block.is_null() { try_again(layout, allocate) } else { block }
+        if block.is_null() { again(layout, allocate) } else { block }
     }
 
     #[inline]
@@ -43,6 +54,6 @@ unsafe impl GlobalAlloc for Global {
         }
         // SAFETY: the caller promises that the size does not overflow when rounded up to the alignment.
         let wanted = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        try_again(wanted, reallocate)
+        again(wanted, reallocate)
     }
 }

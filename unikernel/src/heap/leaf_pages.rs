@@ -1,12 +1,15 @@
 //! Pages of a chosen size, mapped at once.
 
 use super::pages::{PagesError, out_of_memory};
+use crate::memory::address::VirtAddr;
 use crate::memory::frame::FrameBatch;
 use crate::memory::heap::demand::ClearFrames;
+use crate::memory::live::heap::HEAP;
 use crate::memory::live::{self, Live, LocalFlush};
+use crate::memory::page_size::{PageSize, Size1GiB};
 use crate::memory::page_table::attributes::DataAccess;
 use crate::memory::page_table::level::LeafSize;
-use crate::memory::page_table::{Error, Tracked, VaRange, flush};
+use crate::memory::page_table::{Error, TableMemory, Tracked, VaRange, VirtRange, flush};
 use crate::memory::subtree::Subtree;
 use core::fmt;
 use core::marker::PhantomData;
@@ -51,6 +54,10 @@ impl<S: LeafSize> LeafPages<S> {
         let len_bytes = count.saturating_mul(S::LEN_BYTES);
         let no_room = || out_of_memory(len_bytes as usize);
         let machine = live::machine().ok_or_else(no_room)?;
+        if S::LEN_BYTES == Size1GiB::LEN_BYTES && !machine.paging().one_gib_leaves {
+            let range = VirtRange::new(VirtAddr::new(0), len_bytes);
+            return Err(PagesError::Refused(Error::UnsupportedSize { range, leaf_bytes: S::LEN_BYTES }));
+        }
         let range =
             Subtree::<Tracked>::reserve(machine, len_bytes, S::LEN_BYTES).map_err(PagesError::Refused)?;
         // Tables that others have left would be in the way of larger leaves.
@@ -80,7 +87,13 @@ fn map_cleared<S: LeafSize>(
     range: &mut VaRange<Tracked, Live>,
     count: u64,
 ) -> Result<(), Option<Error>> {
-    let mut frames = FrameBatch::<S, _>::allocate(machine, count).map_err(|_| None)?;
+    let mut frames = FrameBatch::<S, _>::allocate(machine, count)
+        .or_else(|_| {
+            // What the heap keeps for later is better used here.
+            HEAP.trim();
+            FrameBatch::allocate(machine, count)
+        })
+        .map_err(|_| None)?;
     let mut cleared = FrameBatch::<S, _>::new(machine);
     while let Some(run) = frames.pop_run(u64::MAX) {
         // SAFETY: the run is owned.

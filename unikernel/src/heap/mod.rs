@@ -30,7 +30,7 @@ pub use leaf_pages::LeafPages;
 pub use out_of_memory::{AfterFailure, OutOfMemoryHandler, set_out_of_memory_handler};
 pub use pages::{Pages, PagesError};
 #[cfg(target_os = "none")]
-pub(crate) use statistics::Paging;
+pub(crate) use statistics::PagesInUse;
 pub use statistics::{Statistics, statistics};
 
 use crate::cpu::interrupts;
@@ -38,6 +38,9 @@ use crate::memory::address::VirtAddr;
 use crate::memory::audit::AuditReport;
 use crate::memory::heap::demand::NotPaged;
 use crate::memory::live::heap::{HEAP, pager};
+use crate::memory::live::{self, LocalFlush};
+use crate::memory::page_table::Tracked;
+use crate::memory::subtree::Subtree;
 
 /// Maps all pages of some memory of the heap now, so that touching them later does not fault. Says how many bytes are mapped
 /// by the pages that it lies in; 0 for memory that is none of the heap's.
@@ -70,8 +73,8 @@ fn page_in(start: u64, len_bytes: u64) -> (u64, Option<NotPaged>) {
     (mapped, None)
 }
 
-/// Gives up all that the heap keeps for later: free blocks of the CPU, empty ranges that are still mapped. When all was
-/// freed, the free frames are as many again as they were at first.
+/// Gives up all that is kept for later: free blocks of the CPU, empty ranges that are still mapped, tables that hold nothing.
+/// When all was freed, the frames that are free or promised are as many again as they were at first.
 ///
 /// ```no_run
 /// let work = vec![0_u8; 64 << 20];
@@ -80,6 +83,10 @@ fn page_in(start: u64, len_bytes: u64) -> (u64, Option<NotPaged>) {
 /// ```
 pub fn trim() {
     HEAP.trim();
+    if let Some(machine) = live::machine() {
+        // A range of addresses that could not be put back is lost: there are plenty.
+        let _ = Subtree::<Tracked>::trim(machine, &LocalFlush);
+    }
 }
 
 /// Audits the page tables from CR3, all frames, and the heap's credit, while no timer's function runs. `None` before there

@@ -27,7 +27,7 @@ pub struct Statistics {
     pub faults: Faults,
 }
 
-/// How memory stands.
+/// How memory stands. Not for a timer's function: one that has interrupted the heap panics.
 ///
 /// ```no_run
 /// let statistics = unikernel::heap::statistics();
@@ -51,9 +51,9 @@ pub fn statistics() -> Statistics {
 }
 
 /// How the pages stand, looked up without a lock: for the message of a machine that ends.
-pub(crate) struct Paging;
+pub(crate) struct PagesInUse;
 
-impl fmt::Display for Paging {
+impl fmt::Display for PagesInUse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(pager) = pager() else { return Ok(()) };
         let (LeafCounts { small, large, .. }, faults) = (pager.mapped(), pager.faults());

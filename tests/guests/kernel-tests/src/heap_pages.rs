@@ -127,15 +127,14 @@ fn zeroed_memory_is_not_touched() {
 }
 
 /// Memory that nobody has touched, for a timer's function.
-static UNTOUCHED: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static UNTOUCHED: [AtomicPtr<u8>; 16] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 16];
 static TOUCHES: AtomicUsize = AtomicUsize::new(0);
 
-/// Touches as many pages, every 64th, as its argument says.
+/// Touches as many pieces as its argument says.
 fn touch(count: usize) {
-    let start = UNTOUCHED.load(Ordering::Relaxed);
-    for page in 0..count {
-        // SAFETY: the test has so many pages.
-        unsafe { start.add(page * 64 * PAGE).write_volatile(page as u8) };
+    for (number, piece) in UNTOUCHED.iter().enumerate().take(count) {
+        // SAFETY: the test has so many pieces.
+        unsafe { piece.load(Ordering::Relaxed).write_volatile(number as u8) };
     }
     TOUCHES.fetch_add(1, Ordering::Relaxed);
 }
@@ -144,28 +143,40 @@ fn timer(delay: Duration, count: usize) -> Timer {
     Timer::after(delay, touch, count).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Timers' functions fault, between faults and allocations of what they interrupt, and in the middle of them.
+/// Timers' functions fault, between faults and allocations of what they interrupt, and in the middle of them, in blocks whose
+/// other parts come and go meanwhile.
 fn come_in_the_handlers_of_interrupts() {
     for round in 0..50_u32 {
-        let mut touched_by_timer = pages(4 * MIB);
-        UNTOUCHED.store(touched_by_timer.as_mut_ptr(), Ordering::Relaxed);
+        // Between them there is room for what comes and goes.
+        let mut pieces: Vec<Pages> = (0..32).map(|_| pages(48 * KIB)).collect();
+        let mut is_between = false;
+        pieces.retain(|_| {
+            is_between = !is_between;
+            is_between
+        });
+        for (place, piece) in UNTOUCHED.iter().zip(&mut pieces) {
+            place.store(piece.as_mut_ptr(), Ordering::Relaxed);
+        }
         TOUCHES.store(0, Ordering::Relaxed);
         let timer = timer(Duration::from_micros(50 + u64::from(round) * 7), 16);
         let start = Instant::now();
         let mut sum = 0;
         while TOUCHES.load(Ordering::Relaxed) == 0 {
             assert!(start.elapsed() < Duration::from_secs(5), "the timer did not come");
-            let mut own = pages(200 * KIB);
-            for page in 0..50 {
-                part(&mut own, page * PAGE, 1)[0] = 1;
+            for piece in 0..4 {
+                let mut own = pages(48 * KIB);
+                for page in 0..12 {
+                    part(&mut own, page * PAGE, 1)[0] = piece;
+                }
             }
             let blocks: Vec<Box<[u8; 3000]>> = (0..20).map(|n| Box::new([n; 3000])).collect();
             sum += blocks.iter().map(|block| u64::from(block[2999])).sum::<u64>();
         }
         drop(timer);
         assert!(black_box(sum) > 0 || TOUCHES.load(Ordering::Relaxed) == 1);
-        for page in 0..16 {
-            assert_eq!(part(&mut touched_by_timer, page * 64 * PAGE, 1), [page as u8]);
+        assert_eq!(pieces.len(), 16);
+        for (number, piece) in pieces.iter_mut().enumerate() {
+            assert_eq!(part(piece, 0, 1), [number as u8]);
         }
     }
     assert!(!interrupts::are_masked());

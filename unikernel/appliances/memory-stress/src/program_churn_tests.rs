@@ -42,7 +42,7 @@ fn a_storm_of_faults_reports_its_parts_and_how_many_faults_there_were() {
     // A quarter of the size in one buffer, in 32 rounds of each pass.
     assert_eq!(
         (&sparse["name"], &sparse["operations"], &sparse["faults"], &sparse["page_bytes"]),
-        (&"fault-storm".into(), &(2 * 32 * 16).into(), &64.into(), &4096.into())
+        (&"fault-storm".into(), &(2 * 32 * 4).into(), &64.into(), &4096.into())
     );
     assert_eq!((&give_back["faults"], &give_back["refused"]), (&Value::Null, &0.into()));
     assert_eq!((&large["operations"], &large["refused"]), (&0.into(), &2.into()));

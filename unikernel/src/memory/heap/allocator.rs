@@ -47,7 +47,11 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
     }
 
     /// How much is used. While other CPUs are at work, it is what it was at some moments of the call.
+    ///
+    /// # Panics
+    /// In a handler that has interrupted the heap on this CPU.
     pub fn statistics(&self) -> Statistics {
+        let _at_hand = self.enter();
         self.statistics_of(&self.shared.lock())
     }
 
@@ -60,6 +64,15 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
     /// The latest failure, unless somebody holds the heap (a panic inside of it must not wait).
     pub fn latest_failure(&self) -> Option<FailedAllocation> {
         self.shared.try_lock()?.failed
+    }
+
+    /// Notes that there was no room for this after all, for who has tried something else since.
+    pub(crate) fn note_failure(&self, layout: Layout) {
+        let _at_hand = self.enter();
+        let mut shared = self.shared.lock();
+        let (statistics, largest_free_bytes) =
+            (self.statistics_of(&shared), shared.source.largest_free_bytes());
+        shared.failed = Some(FailedAllocation { layout, statistics, largest_free_bytes });
     }
 
     /// Gives all that is only kept at hand back to the source: the free blocks of this CPU, empty spans and arenas.
@@ -106,7 +119,10 @@ impl<S: RangeSource, C: CurrentCpu, const CPUS: usize> Heap<S, C, CPUS> {
         if let Some(taken) = take(&mut shared) {
             return Some(taken);
         }
-        shared.trim(at_hand);
+        // What is longer than all memory can't be had by giving back what is at hand.
+        if layout.size() as u64 <= shared.source.len_bytes() {
+            shared.trim(at_hand);
+        }
         let taken = take(&mut shared).or_else(|| last_resort(&mut shared));
         if taken.is_none() {
             let statistics = self.statistics_of(&shared);

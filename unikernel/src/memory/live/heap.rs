@@ -99,7 +99,7 @@ pub(crate) fn pager() -> Option<&'static Pager<'static, Live>> {
 }
 
 /// Maps what is handed out at this address. For the handler of page faults: it takes no lock, touches nothing that is mapped
-/// on demand, and works in the middle of any operation. Interrupts must be masked.
+/// on demand, and works in the middle of any operation. No handler may run meanwhile.
 ///
 /// # Errors
 /// [`NotPaged`].

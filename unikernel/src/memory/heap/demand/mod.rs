@@ -19,7 +19,7 @@
 //! 5. Tables of level 2 and up exist for all of the region, and stay.
 //!
 //! A fault takes no lock that the code which faults could hold: it reads the map, takes a frame by credit, which works in the
-//! middle of anything that the frame allocator does, and writes one entry.
+//! middle of anything that the frame allocator does, and writes entries of one table.
 //!
 //! # The parts
 //! | file | about |

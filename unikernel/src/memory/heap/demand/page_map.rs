@@ -2,7 +2,7 @@
 //!
 //! Page faults read it without a lock that the faulting code could hold. Only who hands out and takes in changes bits, one
 //! at a time, and only in blocks and granules that nobody may touch at that moment. Faults of several CPUs in one block come
-//! one after the other, by a claim on the block, which is held with interrupts masked.
+//! one after the other, by a claim on the block, during which no handler runs.
 //!
 //! A fault maps neighbours, too, that are handed out to others. So a fault first claims, then looks at bits; who takes granules
 //! in first clears bits, then waits until a claim that was there is gone, and only then unmaps. All of that is in one order
@@ -68,7 +68,7 @@ impl<'a> PageMap<'a> {
         self.blocks.len()
     }
 
-    /// Waits until no fault of another CPU works on the block. Interrupts must be masked.
+    /// Waits until no fault of another CPU works on the block. No handler may run before the claim ends.
     pub(super) fn claim(&self, block: usize) -> Option<Claim<'a>> {
         let byte = self.blocks.get(block)?;
         while byte.fetch_or(CLAIMED, Ordering::SeqCst) & CLAIMED != 0 {

@@ -163,7 +163,8 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
     /// Maps the page at `address`, cleared, with those around it, or the block, if it is handed out; says how many bytes the
     /// leaf has that maps the address. What is mapped stays as it is. For page faults, and for who knows what will be touched.
     ///
-    /// Interrupts must be masked: a handler that faults in the same block would wait for ever.
+    /// No handler may run meanwhile, one that faults in the same block would wait for ever: interrupts are masked, or only noted
+    /// down.
     ///
     /// # Errors
     /// [`NotPaged`].
@@ -205,14 +206,13 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         // SAFETY: the frame is owned.
         unsafe { self.machine.clear(frame.start(), Size2MiB::LEN_BYTES) };
         let at = block.range().start;
-        // Nothing is in the way: the block was handed out when it had no table, and got none since.
-        let mapped = block.map(at, frame, DataAccess::ReadWrite).is_ok();
-        if mapped {
-            self.large.fetch_add(1, Ordering::Relaxed);
-            // It needs no table any more.
-            drop(self.withdraw(1));
-        }
-        mapped
+        let Ok(()) = block.map(at, frame, DataAccess::ReadWrite) else {
+            unreachable!("the block was handed out when it had no table, and got none since")
+        };
+        self.large.fetch_add(1, Ordering::Relaxed);
+        // It needs no table any more.
+        drop(self.withdraw(1));
+        true
     }
 
     /// Maps all pages of a piece of a block that are handed out and not mapped, with the block's table if that is missing: a
@@ -294,12 +294,15 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         let span = Span { start: self.region.start + start, end: self.region.start + end };
         // SAFETY: 1, it is the region's. 2, by rules 1 and 2.
         let range = unsafe { self.piece(span) };
-        let freed = match range.detach_leaf_tables() {
-            Ok(detached) => flush(detached, by).release_counted().1,
-            // By the caller's promise no leaf is cut; if one was, it stays mapped with all the rest.
-            Err(_) => return,
+        let Ok(detached) = range.detach_leaf_tables() else {
+            unreachable!("by the caller's promise no large leaf is cut")
         };
-        drop(self.withdraw(frames + unused - freed.leaf_frames - freed.tables));
+        let freed = flush(detached, by).release_counted().1;
+        let never_came = (frames + unused).checked_sub(freed.leaf_frames + freed.tables);
+        let Some(credit) = never_came.and_then(|frames| self.withdraw(frames)) else {
+            unreachable!("what was handed out has credit or frames")
+        };
+        drop(credit);
     }
 
     /// Moves what is handed out and mapped in `from` to `to`, which is longer, at the same distance from the start, and hands
@@ -324,9 +327,9 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         let (source, target) = unsafe { (self.piece(span(from.start)), self.piece(span(to.start))) };
         // Whole blocks cut no leaf, their tables go as a whole, and nothing is in the way where nothing was handed out.
         let mut no_tables = FrameBatch::new(self.machine);
-        if let Ok(detached) = source.detach_leaf_tables() {
-            let _ = flush(detached, by).move_to(target, &mut no_tables);
-        }
+        let detached = source.detach_leaf_tables().map_err(|rejected| rejected.error);
+        let moved = detached.map(|detached| flush(detached, by).move_to(target, &mut no_tables).is_ok());
+        let Ok(true) = moved else { unreachable!("whole blocks go to where nothing is: {moved:?}") };
         self.map.forget(from);
         true
     }

@@ -217,9 +217,17 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     /// They lie in a range that was taken by [`reserve_pages`](Self::reserve_pages).
     pub unsafe fn hand_out_again(&mut self, part: Range<usize>) -> bool {
         let Some(pager) = self.pager else { return false };
+        if part.is_empty() {
+            return true;
+        }
         let bytes = (part.start - self.base) as u64..(part.end - self.base) as u64;
         // SAFETY: the source is the only one, and by the caller's promise the bytes lie in a range of the region.
-        unsafe { pager.hand_out(bytes, true) }.is_ok()
+        let hand_out = || unsafe { pager.hand_out(bytes.clone(), true) }.is_ok();
+        hand_out()
+            || self.spare.len_bytes() > 0 && {
+                self.trim();
+                hand_out()
+            }
     }
 
     /// Whether a range was shrunk to an end inside of a large leaf, and has more memory than its length says.

@@ -5,8 +5,8 @@
 //!
 //! | part | operation |
 //! |---|---|
-//! | `touch-4k` | the first access to a page of 4 KiB, from the lowest on; the guest maps four at a fault |
-//! | `touch-4k-sparse` | the same for one page of each four: each is a fault |
+//! | `touch-4k` | the first access to a page of 4 KiB, from the lowest on; the guest maps 4 or 16 at a fault |
+//! | `touch-4k-sparse` | the same for one page of each sixteen: each is a fault |
 //! | `prefault-4k` | a page of 4 KiB that comes before it is touched |
 //! | `give-back-4k` | a page of 4 KiB that goes, with all of its buffer at once |
 //! | `touch-2m`, `give-back-2m` | the same with pages of 2 MiB; refused where smaller pages came instead |
@@ -41,9 +41,9 @@ const SMALL_BUFFER_LEN: u64 = 1 << 20;
 /// Of how many bytes that are free one is touched.
 const FREE_ONE_IN: u64 = 4;
 /// Most bytes of buffers at a time.
-const BYTES_MAX: u64 = 256 << 20;
+const BYTES_MAX: u64 = 64 << 20;
 /// Bytes that come in each way in all rounds that are timed, and how many rounds there are, timed or not, at most.
-const ROUNDS_BYTES: u64 = 512 << 20;
+const ROUNDS_BYTES: u64 = 128 << 20;
 const ROUNDS_MAX: u64 = 32;
 
 /// How pages come.
@@ -62,7 +62,7 @@ impl Way {
     const fn page_step(self) -> u64 {
         match self {
             Self::Touch | Self::Prefault => 1,
-            Self::TouchSparse => 4,
+            Self::TouchSparse => 16,
         }
     }
 }

@@ -204,7 +204,7 @@ fn every_part_does_its_operations_and_time_is_that_of_the_timed_rounds() {
         told,
         [
             ("touch-4k", 32 * 512),
-            ("touch-4k-sparse", 32 * 128),
+            ("touch-4k-sparse", 32 * 32),
             ("prefault-4k", 32 * 512),
             ("give-back-4k", 2 * 32 * 512),
             ("touch-2m", 32),
@@ -268,9 +268,9 @@ fn without_room_it_is_refused_and_with_little_it_works() {
     let (ended, figures, _) = pretended(Flaw::Full);
     assert_eq!(ended, PASSED);
     assert!(figures.iter().all(|figure| (figure.operations, figure.refused) == (0, 1)), "{figures:?}");
-    let (ended, figures, wrong) = run_by(&Pretended::new(Flaw::None), 40 << 10, Witness::default());
+    let (ended, figures, wrong) = run_by(&Pretended::new(Flaw::None), 160 << 10, Witness::default());
     assert_eq!((ended, wrong), (PASSED, 0));
-    assert_eq!(part(&figures, "touch-4k").operations, 32 * 8, "two times four pages");
+    assert_eq!(part(&figures, "touch-4k").operations, 32 * 32, "two times sixteen pages");
     assert_eq!(part(&figures, "touch-2m").refused, 1);
 }
 
