@@ -79,7 +79,7 @@ fn print(sides: &[Vec<Figures>; 2], lane: Lane) {
         lane.name()
     );
     println!(
-        "medians of {TURNS} runs by turns, in nanoseconds; a fault of the guest on pages of 4 KiB maps four"
+        "medians of {TURNS} runs by turns, in nanoseconds; a fault of the guest on pages of 4 KiB maps 4, or 16 on KVM_PVM"
     );
     println!("  {:<46} {:>10} {:>10} {:>8}", "", "guest", "host", "of host");
     for (row, (title, _)) in ROWS.iter().enumerate() {

@@ -127,7 +127,7 @@ impl<S: PageSize, M: FrameSource> FrameBatch<S, M> {
         }
         let mut grant = pool.grant(cpu, count - self.count)?;
         while count - self.count >= AREA_FRAMES
-            && let Some(area) = pool.take_area(cpu, &mut grant)
+            && let Some(area) = pool.take_area(&mut grant)
         {
             self.append((area * AREA_FRAMES) as u32, AREA_FRAMES as u32);
         }

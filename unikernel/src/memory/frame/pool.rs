@@ -74,8 +74,8 @@ impl<'a> Pool<'a> {
     }
 
     /// Takes an area of the bitmap, and leaves the cache of 4 KiB frames alone if there is none.
-    pub(super) fn take_area(&self, cpu: usize, grant: &mut Grant<'_>) -> Option<u64> {
-        let area = self.bitmap.claim_areas(self.near(cpu), 1, 1)?;
+    pub(super) fn take_area(&self, grant: &mut Grant<'_>) -> Option<u64> {
+        let area = self.bitmap.claim_areas(1, 1)?;
         grant.spend(AREA_FRAMES);
         Some(area as u64)
     }
@@ -85,7 +85,7 @@ impl<'a> Pool<'a> {
     pub(super) fn allocate_areas(&self, cpu: usize, count: u64, align: u64) -> Option<u64> {
         let frames = count.checked_mul(AREA_FRAMES)?;
         let (count, align) = (usize::try_from(count).ok()?, usize::try_from(align).ok()?);
-        let claim = || self.bitmap.claim_areas(self.near(cpu), count, align).map(|area| area as u64);
+        let claim = || self.bitmap.claim_areas(count, align).map(|area| area as u64);
         self.claim_granted(cpu, frames, claim)
     }
 

@@ -46,7 +46,7 @@ impl Pool<'_> {
             self.unpromised.give_back(AREA_FRAMES);
             return Some(area);
         }
-        let area = self.bitmap.claim_areas(self.near(cpu), 1, 1)?;
+        let area = self.bitmap.claim_areas(1, 1)?;
         self.unpromised.redeem(AREA_FRAMES);
         Some(area as u64)
     }

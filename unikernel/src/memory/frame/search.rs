@@ -50,8 +50,8 @@ impl Bitmap<'_> {
         })
     }
 
-    /// Takes `count` consecutive whole areas, the first a multiple of `align`, and returns it.
-    pub(super) fn claim_areas(&self, near: usize, count: usize, align: usize) -> Option<usize> {
+    /// Takes `count` consecutive whole areas, the first a multiple of `align`, and returns it: the lowest there are.
+    pub(super) fn claim_areas(&self, count: usize, align: usize) -> Option<usize> {
         let search = |from: usize, end: usize| {
             let mut from = from;
             loop {
@@ -75,7 +75,7 @@ impl Bitmap<'_> {
                 };
             }
         };
-        search(near, self.areas()).or_else(|| search(0, near))
+        search(0, self.areas())
     }
 
     /// Calls `attempt` with areas that may have free frames, until one succeeds: first `near`, then those in use in
@@ -92,7 +92,9 @@ impl Bitmap<'_> {
             return Some(found);
         }
         for which in [Which::InPart, Which::Whole, Which::OfOthers] {
-            for (from, end) in [(near, self.areas()), (0, near)] {
+            // Whole areas from the lowest up: memory that was used before is used again, and the host's is not touched anew.
+            let from = if which == Which::Whole { 0 } else { near };
+            for (from, end) in [(from, self.areas()), (0, from)] {
                 let mut from = from;
                 while let Some(area) = self.next_area(from, which).filter(|area| *area < end) {
                     if which == Which::Whole || (start.is_of_others)(area) == (which == Which::OfOthers) {

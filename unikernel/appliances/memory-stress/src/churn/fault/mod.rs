@@ -11,10 +11,9 @@
 //! | `give-back-4k` | a page of 4 KiB that goes, with all of its buffer at once |
 //! | `touch-2m`, `give-back-2m` | the same with pages of 2 MiB; refused where smaller pages came instead |
 //!
-//! The first rounds are not timed: below a virtual machine, memory that was never touched takes its time, and what went is not
-//! what comes next. A guest of much more than 1 GiB has such memory left, which is in the figures of small pages. No more is
-//! touched at a time than a quarter of what the run may take, and of what is free. At the end as much memory must be free, and
-//! promised to nobody, as was before.
+//! The first rounds are not timed: below a virtual machine, memory that was never touched takes its time. No more is touched at a
+//! time than a quarter of what the run may take, and of what is free. At the end as much memory must be free, and promised to
+//! nobody, as was before.
 //!
 //! | file | about |
 //! |---|---|
@@ -51,7 +50,7 @@ const ROUNDS_MAX: u64 = 32;
 enum Way {
     /// Each is touched.
     Touch,
-    /// One of each four is touched.
+    /// One of each sixteen is touched.
     TouchSparse,
     /// All come beforehand.
     Prefault,
@@ -81,7 +80,7 @@ const STORMS: [Storm; 2] = [
     Storm {
         page: Page::Small,
         buffer_len: SMALL_BUFFER_LEN,
-        untimed_bytes: 2 << 30,
+        untimed_bytes: 256 << 20,
         ways: &[
             (Way::Touch, "touch-4k"),
             (Way::TouchSparse, "touch-4k-sparse"),
