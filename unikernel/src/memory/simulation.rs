@@ -231,7 +231,9 @@ unsafe impl ClearFrames for SimulatedCpu<'_> {
         let first = start.frame_number() as usize;
         let frames = first..first + (len_bytes / PAGE_LEN) as usize;
         let cells = self.machine.cells.get(frames).unwrap_or(&[]);
-        cells.iter().flatten().for_each(|cell| cell.store(0, Ordering::Relaxed));
+        // SAFETY: atomics may be written through a shared reference, and by the caller's promise nobody else reads or writes
+        // these. Cell by cell, 2 MiB would take Miri a minute.
+        unsafe { cells.as_ptr().cast_mut().write_bytes(0, cells.len()) };
     }
 }
 

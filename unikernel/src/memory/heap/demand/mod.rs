@@ -39,6 +39,9 @@ mod spare;
 mod model_tests;
 #[cfg(test)]
 #[cfg(not(loom))]
+mod no_memory_tests;
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use page_map::{BLOCK_LEN, PageMap};

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 /// One step of a random test.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Take { granules: usize, align: usize, high: bool, zeroed: bool },
     GiveBack(usize),
     Resize(usize, usize),
@@ -45,9 +45,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// What the model knows of a range: its start, and its length.
-type Range = (NonNull<u8>, usize);
+pub(super) type Range = (NonNull<u8>, usize);
 
-fn take_step(
+pub(super) fn take_step(
     pager: &Pager<'_, SimulatedCpu<'_>>,
     source: &mut Source<'_>,
     ranges: &mut Vec<Range>,
