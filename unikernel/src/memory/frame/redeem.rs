@@ -40,13 +40,15 @@ impl Pool<'_> {
         }
     }
 
-    /// Takes an area of promised frames: one of the CPU's cache, or of the bitmap if one is free as a whole.
+    /// Takes an area of promised frames: one of the CPU's cache, or of the bitmap if one is free as a whole, be it without
+    /// the 4 KiB frames that the CPU keeps at hand.
     pub(super) fn redeem_area(&self, cpu: usize) -> Option<u64> {
         if let Some(area) = self.take_cached_area(cpu) {
             self.unpromised.give_back(AREA_FRAMES);
             return Some(area);
         }
-        let area = self.bitmap.claim_areas(1, 1)?;
+        let claim = || self.bitmap.claim_areas(1, 1);
+        let area = claim().or_else(|| self.drain(cpu).then(claim)?)?;
         self.unpromised.redeem(AREA_FRAMES);
         Some(area as u64)
     }
