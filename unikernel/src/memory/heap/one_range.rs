@@ -345,8 +345,7 @@ unsafe impl RangeSource for OneRange {
         debug_assert_eq!(self.note(first).tag, len, "the range shrinks as it was taken");
         self.write_used(first, new_len);
         self.write_used(first + new_len, len - new_len);
-        // SAFETY: the end is a used run of its own by the notes above, and not used any more by the caller's promise.
-        unsafe { self.give_back(start.add(new_len_bytes), len_bytes - new_len_bytes) };
+        self.free_run(first + new_len, len - new_len);
     }
 
     fn starts_at(&self, address: usize) -> bool {

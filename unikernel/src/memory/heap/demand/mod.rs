@@ -43,6 +43,9 @@ mod no_memory_tests;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod thread_tests;
 
 pub use page_map::{BLOCK_LEN, PageMap};
 pub use pager::{ClearFrames, Faults, NotPaged, Pager};
