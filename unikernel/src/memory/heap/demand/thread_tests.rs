@@ -92,7 +92,8 @@ unsafe impl Shootdown<Running<'_>> for NoTlb {
 type Source<'a> = DemandRanges<'a, Running<'a>, NoTlb>;
 type Range = (NonNull<u8>, usize);
 
-fn with_two_cpus(frames: usize, test: impl FnOnce(&Pager<'_, Running<'_>>, &mut Source<'_>)) {
+fn with_two_cpus(around: usize, test: impl FnOnce(&Pager<'_, Running<'_>>, &mut Source<'_>)) {
+    let frames = 4096;
     let mut ram = SimulatedRam::new(frames, frames, CPUS);
     let machine = Simulation::new(&mut ram, RING_0, core::slice::from_ref(&(0..frames as u64))).unwrap();
     let (first, _) = machine.boot().unwrap();
@@ -103,7 +104,7 @@ fn with_two_cpus(frames: usize, test: impl FnOnce(&Pager<'_, Running<'_>>, &mut 
     let range = Subtree::<Tracked>::reserve(running, len_bytes, BLOCK_LEN).unwrap();
     let base = range.range().start.as_u64() as usize;
     let map = PageMap::new(&words, &bytes);
-    let pager = Pager::new(running, range, map).map_err(|rejected| rejected.error).unwrap();
+    let pager = Pager::new(running, range, map, around as u64).map_err(|rejected| rejected.error).unwrap();
     let granules = len_bytes as usize / GRANULE_LEN;
     let mut notes = vec![0_u128; granules + 2];
     let start = ptr::without_provenance_mut(base);
@@ -160,7 +161,7 @@ fn two_cpus_fault_in_the_same_blocks_and_in_others() {
     } else {
         [40 * GRANULE_LEN, 70 * GRANULE_LEN, BLOCK + 3 * GRANULE_LEN]
     };
-    with_two_cpus(4096, |pager, source| {
+    with_two_cpus(GRANULE_LEN, |pager, source| {
         let (rounds, mut without_large) = (if cfg!(miri) { 2 } else { 300 }, 0);
         for round in 0..rounds {
             let take = |len| (source.take_zeroed(layout(len, GRANULE_LEN), End::Low).unwrap(), len);
@@ -203,7 +204,8 @@ fn two_cpus_fault_in_the_same_blocks_and_in_others() {
 #[test]
 fn one_takes_and_gives_back_while_another_faults_beside_it() {
     let granules = if cfg!(miri) { 3 } else { 60 };
-    with_two_cpus(4096, |pager, source| {
+    // Each fault maps what lies around, of the other CPU, too.
+    with_two_cpus(4 * GRANULE_LEN, |pager, source| {
         for round in 0..if cfg!(miri) { 2 } else { 300 } {
             let len = granules * GRANULE_LEN;
             let range = source.take(layout(len, GRANULE_LEN), End::Low).unwrap();
