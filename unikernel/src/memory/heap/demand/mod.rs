@@ -25,12 +25,16 @@
 //! | file | about |
 //! |---|---|
 //! | `page_map` | what is handed out |
-//! | `pager` | credit, page faults, unmapping; **trusted**: pieces of the region are made here |
-//! | `ranges` | the heap's source of ranges over that |
+//! | `pager` | credit and page faults; **trusted**: pieces of the region are made here |
+//! | `handing_out` | handing out, taking in and moving; **trusted** with rules 1 and 2 |
+//! | `ranges`, `addresses`, `parts` | the heap's source of ranges over that; the addresses it uses; ranges whose parts go back |
 //! | `spare` | ranges that were given back and are kept mapped for a while |
 
+mod addresses;
+mod handing_out;
 mod page_map;
 mod pager;
+mod parts;
 mod ranges;
 mod spare;
 

@@ -1,21 +1,19 @@
 //! Credit, page faults and unmapping in one region.
 
-use super::page_map::{BLOCK_LEN, PageMap, blocks_of, granules_of};
+use super::page_map::{BLOCK_LEN, PageMap, granules_of};
 use crate::memory::PAGE_LEN;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::atomic::{AtomicU64, Ordering};
-use crate::memory::frame::{FrameBatch, FrameCredit, OutOfFrames};
+use crate::memory::frame::{FrameBatch, FrameCredit};
 use crate::memory::heap::GRANULE_LEN;
 use crate::memory::page_size::{PARTS, PageSize, Size2MiB, Size4KiB};
 use crate::memory::page_table::attributes::DataAccess;
-use crate::memory::page_table::span::{Span, canonical};
-use crate::memory::page_table::{
-    Error, LeafCounts, Machine, Rejected, Shootdown, Tracked, VaRange, VirtRange, flush,
-};
+use crate::memory::page_table::span::Span;
+use crate::memory::page_table::{Error, LeafCounts, Machine, Rejected, Tracked, VaRange, VirtRange};
 use core::ops::Range;
 
 /// Frames in a granule.
-const GRANULE_FRAMES: u64 = GRANULE_LEN as u64 / PAGE_LEN;
+pub(super) const GRANULE_FRAMES: u64 = GRANULE_LEN as u64 / PAGE_LEN;
 
 /// A machine whose frames can be cleared before they are mapped.
 ///
@@ -53,10 +51,10 @@ pub struct Faults {
 
 /// A region of the tracked subtree, whose pages come on demand.
 pub struct Pager<'a, M: ClearFrames> {
-    machine: M,
+    pub(super) machine: M,
     /// Whole blocks.
-    region: Span,
-    map: PageMap<'a>,
+    pub(super) region: Span,
+    pub(super) map: PageMap<'a>,
     /// How much small pages of a block are mapped at once, in bytes.
     around_bytes: u64,
     /// Frames that are promised and not yet mapped: a page each for all that is handed out, and one for the table of each
@@ -241,117 +239,6 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
         Ok(PAGE_LEN)
     }
 
-    /// Hands out granules that are not; says whether there was credit for them, and changes nothing if not. `large` says
-    /// whether whole blocks, of which nothing was handed out before, may be mapped by large leaves.
-    ///
-    /// # Errors
-    /// [`OutOfFrames`].
-    ///
-    /// # Safety
-    /// It is called by the one who hands out and takes in, and in no two places at the same time; `bytes`, from the start
-    /// of the region on, lie in it, and become the caller's one range with what it has beside them.
-    pub(super) unsafe fn hand_out(&self, bytes: Range<u64>, large: bool) -> Result<(), OutOfFrames> {
-        let granules = granules_of(&bytes);
-        let fresh = granules.end - granules.start - self.map.count(granules.clone());
-        let unused = blocks_of(&bytes).filter(|block| self.map.is_unused(*block));
-        let credit = FrameCredit::reserve(self.machine, fresh * GRANULE_FRAMES + unused.count() as u64)?;
-        self.deposit(credit);
-        for block in blocks_of(&bytes) {
-            let start = block as u64 * BLOCK_LEN;
-            let is_whole = bytes.start <= start && start + BLOCK_LEN <= bytes.end;
-            if is_whole && large && self.map.is_unused(block) {
-                self.map.set_wants_large(block, true);
-            }
-        }
-        self.map.set(granules);
-        Ok(())
-    }
-
-    /// Takes granules in: unmaps, flushes and frees their pages, with the tables of blocks of which nothing is handed out
-    /// any more, and gives back the credit of what was never touched.
-    ///
-    /// # Safety
-    /// As for [`hand_out`](Self::hand_out); what is handed out of the bytes was so by it, for the caller, and is not used any
-    /// more, and no edge lies inside a large leaf.
-    pub(super) unsafe fn take_in(&self, bytes: Range<u64>, by: &impl Shootdown<M>) {
-        let (mut frames, mut unused) = (0, 0);
-        let (mut start, mut end) = (bytes.start, bytes.end);
-        for block in blocks_of(&bytes) {
-            let whole = block as u64 * BLOCK_LEN..(block as u64 + 1) * BLOCK_LEN;
-            let part = whole.start.max(bytes.start)..whole.end.min(bytes.end);
-            let is_large = self.has_large_leaf(block);
-            let cleared = self.map.clear(granules_of(&part));
-            self.map.settle(block);
-            frames += cleared * GRANULE_FRAMES;
-            // What is left of a block is not a whole one.
-            self.map.set_wants_large(block, false);
-            if cleared > 0 && self.map.is_unused(block) {
-                unused += u64::from(!is_large);
-                // Rule 1: all of such a block is the caller's.
-                (start, end) = (start.min(whole.start), end.max(whole.end));
-            }
-        }
-        let span = Span { start: self.region.start + start, end: self.region.start + end };
-        // SAFETY: 1, it is the region's. 2, by rules 1 and 2.
-        let range = unsafe { self.piece(span) };
-        let Ok(detached) = range.detach_leaf_tables() else {
-            unreachable!("by the caller's promise no large leaf is cut")
-        };
-        let freed = flush(detached, by).release_counted().1;
-        let never_came = (frames + unused).checked_sub(freed.leaf_frames + freed.tables);
-        let Some(credit) = never_came.and_then(|frames| self.withdraw(frames)) else {
-            unreachable!("what was handed out has credit or frames")
-        };
-        drop(credit);
-    }
-
-    /// Moves what is handed out and mapped in `from` to `to`, which is longer, at the same distance from the start, and hands
-    /// the rest of that out; says whether it could, and changes nothing if not.
-    ///
-    /// # Safety
-    /// As for [`hand_out`](Self::hand_out); `from` are whole blocks, handed out as one range, which nobody uses meanwhile, and of
-    /// the blocks that `to` touches nothing is.
-    pub(super) unsafe fn relocate(&self, from: Range<u64>, to: Range<u64>, by: &impl Shootdown<M>) -> bool {
-        let len_bytes = from.end - from.start;
-        self.map.copy(&from, to.start);
-        // SAFETY: the caller's promise; what is handed out of the blocks by now is counted where it comes from.
-        if to.end - to.start < len_bytes || unsafe { self.hand_out(to.clone(), true) }.is_err() {
-            self.map.forget(to.start..to.start + len_bytes);
-            return false;
-        }
-        let span = |start: u64| Span {
-            start: self.region.start + start,
-            end: self.region.start + start + len_bytes,
-        };
-        // SAFETY: 1, both are the region's. 2, by the caller's promise nobody uses them.
-        let (source, target) = unsafe { (self.piece(span(from.start)), self.piece(span(to.start))) };
-        // Whole blocks cut no leaf, their tables go as a whole, and nothing is in the way where nothing was handed out.
-        let mut no_tables = FrameBatch::new(self.machine);
-        let detached = source.detach_leaf_tables().map_err(|rejected| rejected.error);
-        let moved = detached.map(|detached| flush(detached, by).move_to(target, &mut no_tables).is_ok());
-        let Ok(true) = moved else { unreachable!("whole blocks go to where nothing is: {moved:?}") };
-        self.map.forget(from);
-        true
-    }
-
-    /// The end of the large leaf that `offset`, from the region's start on, lies inside of, or else `offset`.
-    pub(super) fn end_of_leaf(&self, offset: u64) -> u64 {
-        if self.has_large_leaf((offset / BLOCK_LEN) as usize) {
-            offset.next_multiple_of(BLOCK_LEN)
-        } else {
-            offset
-        }
-    }
-
-    /// Whether a large leaf maps the block.
-    fn has_large_leaf(&self, block: usize) -> bool {
-        let at = self.region.start + block as u64 * BLOCK_LEN;
-        let first = Span::page(at);
-        // SAFETY: 1, it is the region's. 2, the piece only reads.
-        let leaf = || unsafe { self.piece(first) }.query(canonical(at));
-        self.region.contains(first) && leaf().is_some_and(|leaf| leaf.range.len_bytes > PAGE_LEN)
-    }
-
     /// Bytes from the region's start on, if the range lies in it.
     fn bytes_of(&self, range: VirtRange) -> Option<Range<u64>> {
         let start = range.start.as_u64().checked_sub(self.region().start.as_u64())?;
@@ -360,14 +247,14 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
     }
 
     /// Takes frames out of the ledger.
-    fn withdraw(&self, frames: u64) -> Option<FrameCredit<M>> {
+    pub(super) fn withdraw(&self, frames: u64) -> Option<FrameCredit<M>> {
         let less = |credit: u64| credit.checked_sub(frames);
         self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         // SAFETY: the number was taken out of the ledger, into which credit came by `deposit` alone.
         Some(unsafe { FrameCredit::from_frames(self.machine, frames) })
     }
 
-    fn deposit(&self, credit: FrameCredit<M>) {
+    pub(super) fn deposit(&self, credit: FrameCredit<M>) {
         self.credit.fetch_add(credit.into_frames(), Ordering::Relaxed);
     }
 
@@ -376,7 +263,7 @@ impl<'a, M: ClearFrames> Pager<'a, M> {
     /// # Safety
     /// 1. It lies in the region.
     /// 2. While it is used, nobody else changes what is mapped there, by the rules of the module.
-    unsafe fn piece(&self, span: Span) -> VaRange<Tracked, M> {
+    pub(super) unsafe fn piece(&self, span: Span) -> VaRange<Tracked, M> {
         // SAFETY: 1, the region is of this kind. 2, by the caller's promise.
         unsafe { VaRange::new(self.machine, span) }
     }

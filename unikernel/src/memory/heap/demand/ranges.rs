@@ -20,19 +20,19 @@ const SPARE_ONE_IN: u64 = 32;
 
 /// A source in the region of a pager.
 pub struct DemandRanges<'a, M: ClearFrames, F> {
-    pager: Option<&'a Pager<'a, M>>,
+    pub(super) pager: Option<&'a Pager<'a, M>>,
     /// Which addresses are given out. It knows nothing of pages.
-    addresses: OneRange,
+    pub(super) addresses: OneRange,
     /// Where the region starts.
-    base: usize,
+    pub(super) base: usize,
     /// What of the region the notes on the rest take.
-    notes_bytes: u64,
+    pub(super) notes_bytes: u64,
     /// Granules of the region that the source does not use yet.
-    unused: u32,
+    pub(super) unused: u32,
     /// Granules that it used at first.
-    granules_min: u32,
-    spare: Spare,
-    shootdown: F,
+    pub(super) granules_min: u32,
+    pub(super) spare: Spare,
+    pub(super) shootdown: F,
 }
 
 impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
@@ -74,23 +74,6 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
         Ok(source)
     }
 
-    /// Uses more addresses; says whether there were more.
-    fn extend(&mut self) -> bool {
-        let Some(pager) = self.pager else { return false };
-        let used = self.addresses.granules();
-        let more = (used / 2).min(self.unused);
-        let notes = OneRange::notes_bytes(used + more) as u64;
-        // SAFETY: the source is the only one, and has the notes for itself.
-        if more == 0 || unsafe { pager.hand_out(0..notes, false) }.is_err() {
-            return false;
-        }
-        self.unused -= more;
-        self.notes_bytes = notes.next_multiple_of(GRANULE_LEN as u64);
-        // SAFETY: their notes were just handed out, and the region has so many granules.
-        unsafe { self.addresses.extend(more) };
-        true
-    }
-
     /// The source of a pager by these addresses, which are those of the region from `base` on, all of them free.
     ///
     /// # Safety
@@ -129,27 +112,8 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
         Some(start)
     }
 
-    /// Takes addresses, of which so many bytes will need credit: more are only used if there could be as much.
-    fn take_addresses(&mut self, layout: Layout, end: End, new_bytes: usize) -> Option<NonNull<u8>> {
-        let pager = self.pager?;
-        // Before any address is looked for: the notes on a range are pages, too.
-        if layout.size() as u64 / PAGE_LEN > pager.machine().frames().frame_count() + BLOCK_LEN / PAGE_LEN {
-            return None;
-        }
-        loop {
-            match self.addresses.take(layout, end) {
-                Some(start) => return Some(start),
-                None if free_bytes(pager) >= new_bytes as u64 && self.extend() => {}
-                None => {
-                    self.retract();
-                    return None;
-                }
-            }
-        }
-    }
-
     /// Takes a range of which no page is mapped; if there is none, once more without what is kept.
-    fn take_fresh_or_trim(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
+    pub(super) fn take_fresh_or_trim(&mut self, layout: Layout, end: End) -> Option<NonNull<u8>> {
         self.take_fresh(layout, end).or_else(|| {
             if self.spare.len_bytes() == 0 {
                 return None;
@@ -157,77 +121,6 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
             self.trim();
             self.take_fresh(layout, end)
         })
-    }
-
-    /// Gives the addresses up that were used in addition, as far as they are free at the end, with the notes on them.
-    fn retract(&mut self) {
-        let Some(pager) = self.pager else { return };
-        let before = self.addresses.granules();
-        self.addresses.retract(self.granules_min);
-        let after = self.addresses.granules();
-        let notes = (OneRange::notes_bytes(after) as u64).next_multiple_of(GRANULE_LEN as u64);
-        if after < before && notes < self.notes_bytes {
-            // SAFETY: the source is the only one, and uses these notes no more.
-            unsafe { pager.take_in(notes..self.notes_bytes, &self.shootdown) };
-            self.notes_bytes = notes;
-        }
-        self.unused += before - after;
-    }
-
-    /// Takes a range for a holder who may give back parts of it, of which no page is mapped.
-    pub fn reserve_pages(&mut self, len_bytes: usize) -> Option<NonNull<u8>> {
-        self.take_fresh_or_trim(Layout::from_size_align(len_bytes, GRANULE_LEN).ok()?, End::Low)
-    }
-
-    /// Takes back what was taken by [`reserve_pages`](Self::reserve_pages).
-    ///
-    /// # Safety
-    /// It was, and is not used any more.
-    pub unsafe fn give_back_pages(&mut self, start: NonNull<u8>) {
-        // Not kept for the next, as parts may be missing.
-        self.free(Kept { start: start.addr().get(), len_bytes: 0 });
-    }
-
-    /// Takes back all whole granules and leaves between two addresses, and says which bytes those are.
-    ///
-    /// # Safety
-    /// They lie in a range that was taken by [`reserve_pages`](Self::reserve_pages), and are not used before they are handed
-    /// out again.
-    pub unsafe fn give_back_part(&mut self, part: Range<usize>) -> Range<usize> {
-        let nothing = part.start..part.start;
-        let Some(pager) = self.pager else { return nothing };
-        let whole = part.start.next_multiple_of(GRANULE_LEN)..part.end - part.end % GRANULE_LEN;
-        if whole.is_empty() {
-            return nothing;
-        }
-        let [start, end] = [whole.start, whole.end].map(|address| (address - self.base) as u64);
-        let start = pager.end_of_leaf(start);
-        let end = if pager.end_of_leaf(end) == end { end } else { end - end % BLOCK_LEN };
-        if start >= end {
-            return nothing;
-        }
-        // SAFETY: the source is the only one; by the caller's promise they were handed out by it; no large leaf is cut.
-        unsafe { pager.take_in(start..end, &self.shootdown) };
-        self.base + start as usize..self.base + end as usize
-    }
-
-    /// Hands out all granules that these bytes touch, as far as they are not; says whether there was credit for them.
-    ///
-    /// # Safety
-    /// They lie in a range that was taken by [`reserve_pages`](Self::reserve_pages).
-    pub unsafe fn hand_out_again(&mut self, part: Range<usize>) -> bool {
-        let Some(pager) = self.pager else { return false };
-        if part.is_empty() {
-            return true;
-        }
-        let bytes = (part.start - self.base) as u64..(part.end - self.base) as u64;
-        // SAFETY: the source is the only one, and by the caller's promise the bytes lie in a range of the region.
-        let hand_out = || unsafe { pager.hand_out(bytes.clone(), true) }.is_ok();
-        hand_out()
-            || self.spare.len_bytes() > 0 && {
-                self.trim();
-                hand_out()
-            }
     }
 
     /// Whether a range was shrunk to an end inside of a large leaf, and has more memory than its length says.
@@ -239,7 +132,7 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
     }
 
     /// Unmaps a range and frees its addresses.
-    fn free(&mut self, Kept { start, .. }: Kept) {
+    pub(super) fn free(&mut self, Kept { start, .. }: Kept) {
         let (Some(pager), Some(start)) = (self.pager, NonNull::new(self.addresses.at(start))) else { return };
         let len_bytes = self.addresses.len_at(start);
         // SAFETY: the source is the only one; the range was handed out by it, all of it, and came back.
@@ -257,7 +150,7 @@ fn whole_blocks(layout: Layout) -> Option<Layout> {
 }
 
 /// Bytes that could be promised at this moment, if no other CPU had frames at hand.
-fn free_bytes<M: ClearFrames>(pager: &Pager<'_, M>) -> u64 {
+pub(super) fn free_bytes<M: ClearFrames>(pager: &Pager<'_, M>) -> u64 {
     let machine = pager.machine();
     let frames = machine.frames();
     let cached: u64 = frames.cached_runs().map(|(_, count)| count).sum();
