@@ -76,6 +76,9 @@ pub mod level;
 mod link;
 #[cfg(test)]
 #[cfg(loom)]
+pub(crate) mod loom_machine;
+#[cfg(test)]
+#[cfg(loom)]
 mod loom_tests;
 pub mod machine;
 mod map;

@@ -39,6 +39,9 @@ mod ranges;
 mod spare;
 
 #[cfg(test)]
+#[cfg(loom)]
+mod loom_tests;
+#[cfg(test)]
 #[cfg(not(loom))]
 mod model_tests;
 #[cfg(test)]
