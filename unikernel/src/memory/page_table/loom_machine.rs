@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 
-pub(crate) const FRAMES: usize = 12;
+pub(crate) const FRAMES: usize = 16;
 pub(crate) const CPUS: usize = 2;
 /// Where heap pages of models lie: in the first entries of all tables.
 pub(crate) const HEAP: VirtAddr = VirtAddr::new(1 << 39);

@@ -95,7 +95,8 @@ fn loom_two_cpus_fault_in_the_same_granule() {
         let range = Subtree::<Tracked>::reserve_at(running, VirtRange::new(HEAP, BLOCK_LEN)).unwrap();
         let words = leak(PageMap::words_for(1), || AtomicU64::new(0));
         let map = PageMap::new(words, leak(1, || AtomicU8::new(0)));
-        let pager = Pager::new(running, range, map).map_err(|rejected| rejected.error).unwrap();
+        let pager =
+            Pager::new(running, range, map, GRANULE_LEN as u64).map_err(|rejected| rejected.error).unwrap();
         // SAFETY: there is nobody else yet, and all of the region is free.
         unsafe { pager.hand_out(0..GRANULE_LEN as u64, false) }.unwrap();
         let pager = Arc::new(pager);
@@ -113,6 +114,41 @@ fn loom_two_cpus_fault_in_the_same_granule() {
         // SAFETY: the other CPU is done, and nobody uses the pages any more.
         unsafe { pager.take_in(0..GRANULE_LEN as u64, &NoTlb) };
         assert!(audit(running).is_clean());
+        drop(machine);
+    });
+}
+
+/// A fault maps what lies around, and another CPU takes a part of that in.
+#[test]
+fn loom_what_is_taken_in_is_not_mapped_by_a_fault_beside_it() {
+    const GRANULE: u64 = GRANULE_LEN as u64;
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(PREEMPTIONS_MAX);
+    model.max_branches = BRANCHES_MAX;
+    model.check(|| {
+        let machine = Model::new();
+        let running = Running(Cpu(&raw const *machine, 0));
+        let range = Subtree::<Tracked>::reserve_at(running, VirtRange::new(HEAP, BLOCK_LEN)).unwrap();
+        let words = leak(PageMap::words_for(1), || AtomicU64::new(0));
+        let map = PageMap::new(words, leak(1, || AtomicU8::new(0)));
+        let pager = Pager::new(running, range, map, 2 * GRANULE).map_err(|rejected| rejected.error).unwrap();
+        for start in [0, GRANULE] {
+            // SAFETY: there is nobody else yet, and all of the region is free.
+            unsafe { pager.hand_out(start..start + GRANULE, false) }.unwrap();
+        }
+        let pager = Arc::new(pager);
+        let theirs = Arc::clone(&pager);
+        let thread = thread::spawn(move || {
+            INDEX.with(|index| index.set(1));
+            touch(&theirs, 0);
+        });
+        // SAFETY: it was handed out above, and nobody uses it.
+        unsafe { pager.take_in(GRANULE..2 * GRANULE, &NoTlb) };
+        thread.join().unwrap();
+        assert_eq!((pager.mapped().small, pager.credit_frames()), (4, 0));
+        assert!(audit(running).is_clean());
+        // SAFETY: the other CPU is done, and nobody uses the pages any more.
+        unsafe { pager.take_in(0..GRANULE, &NoTlb) };
         drop(machine);
     });
 }

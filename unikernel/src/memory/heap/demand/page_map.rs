@@ -5,12 +5,12 @@
 //! one after the other, by a claim on the block, during which no handler runs.
 //!
 //! A fault maps neighbours, too, that are handed out to others. So a fault first claims, then looks at bits; who takes granules
-//! in first clears bits, then waits until a claim that was there is gone, and only then unmaps. All of that is in one order
-//! for all CPUs (SeqCst): a fault either sees the bits cleared, or has mapped before they are unmapped. A handler that faults in
-//! the middle has ended before that goes on.
+//! in first clears bits, then waits until a claim that was there is gone, and only then unmaps. Fences (SeqCst) between the two
+//! halves of either see to it that a fault sees the bits cleared, or else is seen and waited for. A handler that faults in the
+//! middle has ended before that goes on.
 
 use super::super::source::GRANULE_LEN;
-use crate::memory::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::memory::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::memory::page_size::{PageSize, Size2MiB};
 #[cfg(not(loom))]
 use core::hint::spin_loop;
@@ -71,17 +71,21 @@ impl<'a> PageMap<'a> {
     /// Waits until no fault of another CPU works on the block. No handler may run before the claim ends.
     pub(super) fn claim(&self, block: usize) -> Option<Claim<'a>> {
         let byte = self.blocks.get(block)?;
-        while byte.fetch_or(CLAIMED, Ordering::SeqCst) & CLAIMED != 0 {
+        while byte.fetch_or(CLAIMED, Ordering::Acquire) & CLAIMED != 0 {
             spin_loop();
         }
+        // Partner is the fence of `settle`.
+        fence(Ordering::SeqCst);
         Some(Claim(byte))
     }
 
     /// Waits until no fault that may have seen cleared bits as they were works on the block.
     pub(super) fn settle(&self, block: usize) {
         let Some(byte) = self.blocks.get(block) else { return };
-        // Acquire is part of SeqCst: partner is the Release of the claim's end, so what the fault mapped is seen.
-        while byte.load(Ordering::SeqCst) & CLAIMED != 0 {
+        // Partner is the fence of `claim`.
+        fence(Ordering::SeqCst);
+        // Acquire: partner is the Release of the claim's end, so what the fault mapped is seen.
+        while byte.load(Ordering::Acquire) & CLAIMED != 0 {
             spin_loop();
         }
     }
@@ -104,7 +108,7 @@ impl<'a> PageMap<'a> {
     /// Whether the granule is handed out.
     pub(super) fn is_handed_out(&self, granule: u64) -> bool {
         let word = self.words.get((granule / 64) as usize);
-        word.is_some_and(|word| word.load(Ordering::SeqCst) >> (granule % 64) & 1 == 1)
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (granule % 64) & 1 == 1)
     }
 
     /// Whether nothing of the block is handed out.
@@ -134,7 +138,7 @@ impl<'a> PageMap<'a> {
 
     /// How many of these granules are handed out.
     pub(super) fn count(&self, granules: Range<u64>) -> u64 {
-        let ones = |(word, mask): (&AtomicU64, u64)| (word.load(Ordering::SeqCst) & mask).count_ones();
+        let ones = |(word, mask): (&AtomicU64, u64)| (word.load(Ordering::Relaxed) & mask).count_ones();
         self.masks(granules).map(ones).map(u64::from).sum()
     }
 
@@ -148,7 +152,7 @@ impl<'a> PageMap<'a> {
     /// Takes granules in; says how many of them were handed out.
     pub(super) fn clear(&self, granules: Range<u64>) -> u64 {
         let clear =
-            |(word, mask): (&AtomicU64, u64)| (word.fetch_and(!mask, Ordering::SeqCst) & mask).count_ones();
+            |(word, mask): (&AtomicU64, u64)| (word.fetch_and(!mask, Ordering::Relaxed) & mask).count_ones();
         self.masks(granules).map(clear).map(u64::from).sum()
     }
 
