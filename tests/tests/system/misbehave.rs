@@ -87,6 +87,17 @@ const CASES: &[Case] = &[
         vmm: &["the guest ran out of memory (status 99)"],
     },
     Case {
+        act: "fail-in-handler",
+        status: KernelStatus::OutOfMemory.code(),
+        guest: &[
+            "misbehave: the handler has Err(",
+            "out of memory: no room for 1099511627776 bytes aligned to 1",
+            " misbehave::memory::fail_in_handler+0x",
+            CALLERS,
+        ],
+        vmm: &["the guest ran out of memory (status 99)"],
+    },
+    Case {
         act: "divide",
         status: FAULT,
         guest: &["Divide Error (#DE)", " misbehave::processor::divide+0x", CALLERS],

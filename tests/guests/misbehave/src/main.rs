@@ -31,6 +31,7 @@ const ACTS: &[Act] = &[
     ("stack-overflow", memory::stack_overflow),
     ("large-frame", memory::large_frame),
     ("allocate-forever", memory::allocate_forever),
+    ("fail-in-handler", memory::fail_in_handler),
     ("spin", processor::spin),
     ("halt", processor::halt),
     ("halt-unmasked", processor::halt_unmasked),

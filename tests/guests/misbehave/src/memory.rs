@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::hint::black_box;
+use unikernel::heap::{AfterFailure, set_out_of_memory_handler};
 use unikernel::{ApplicationStatus, println};
 
 use crate::place::{PLACES, address_of};
@@ -72,6 +73,18 @@ fn recurse(depth: u64) -> u64 {
         return 0;
     }
     recurse(depth + 1) + black_box(frame)[0]
+}
+
+/// Ends with status 99 and the size of the block, too, though a handler has failed at something else in between.
+#[inline(never)]
+pub(crate) fn fail_in_handler(_: &[String]) -> ApplicationStatus {
+    set_out_of_memory_handler(Some(|_| {
+        let refused = Vec::<u8>::new().try_reserve_exact(1 << 45);
+        println!("misbehave: the handler has {refused:?}");
+        AfterFailure::Fail
+    }));
+    black_box(Vec::<u8>::with_capacity(1 << 40));
+    survived()
 }
 
 /// Ends with status 99, out of memory.

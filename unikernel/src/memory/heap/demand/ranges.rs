@@ -123,12 +123,14 @@ impl<'a, M: ClearFrames, F: Shootdown<M>> DemandRanges<'a, M, F> {
         })
     }
 
-    /// Whether a range was shrunk to an end inside of a large leaf, and has more memory than its length says.
-    fn ends_in_large_leaf(&self, start: NonNull<u8>, len_bytes: usize) -> bool {
+    /// Whether a range is as a new one of its length would be. Others are not kept: one that was shrunk inside of a large leaf has
+    /// more addresses, and who is given it for its length would take old notes on those for starts of ranges.
+    fn is_like_new(&self, start: NonNull<u8>, len_bytes: usize) -> bool {
+        let addresses =
+            if len_bytes < LARGE_FROM { len_bytes } else { len_bytes.next_multiple_of(LARGE_FROM) };
         let end = self.bytes(start, len_bytes).end;
-        // Such an end is not that of the addresses, which are quick to ask for.
-        self.addresses.len_at(start) > len_bytes
-            && self.pager.is_some_and(|pager| pager.end_of_leaf(end) != end)
+        self.addresses.len_at(start) == addresses
+            && self.pager.is_some_and(|pager| pager.end_of_leaf(end) == end)
     }
 
     /// Unmaps a range and frees its addresses.
@@ -173,7 +175,7 @@ unsafe impl<M: ClearFrames, F: Shootdown<M>> RangeSource for DemandRanges<'_, M,
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, len_bytes: usize) {
         let kept = Kept { start: start.addr().get(), len_bytes };
-        if !self.spare.is_wanted(len_bytes) || self.ends_in_large_leaf(start, len_bytes) {
+        if !self.spare.is_wanted(len_bytes) || !self.is_like_new(start, len_bytes) {
             return self.free(kept);
         }
         while !self.spare.has_room(len_bytes)
