@@ -3,8 +3,8 @@
 use memory_model::{HEAP_HEADER_LEN_BYTES, HEAP_OPERATION_LEN_BYTES, HeapSequence};
 use proptest::prelude::*;
 
-/// The cases, and the operations in each at most: some 15 seconds without optimisation.
-const CASES: u32 = if cfg!(miri) { 2 } else { 256 };
+/// The cases, and the operations in each at most: some 10 seconds without optimisation.
+const CASES: u32 = if cfg!(miri) { 2 } else { 1024 };
 const OPERATIONS: usize = if cfg!(miri) { 10 } else { 60 };
 
 /// Operations keep their place in the bytes, so that a failing sequence shrinks by leaving some out.

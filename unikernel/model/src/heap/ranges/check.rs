@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     promised: u64,
     free: u64,
     mapped: LeafCounts,
+    /// Of free frames, or of free addresses if those are fewer.
+    largest_free_bytes: u64,
 }
 
 impl Ledger {
@@ -39,6 +41,7 @@ impl Ledger {
             promised: statistics.promised,
             free: statistics.free,
             mapped: ground.pager.mapped(),
+            largest_free_bytes: ground.source.largest_free_bytes(),
         }
     }
 }
@@ -164,6 +167,7 @@ impl World<'_, '_> {
         let (left, first) = (Ledger::of(&self.ground), self.at_first);
         let notes = left.mapped.small + u64::from(left.mapped.small > 0);
         assert_eq!(left.handed_out_bytes, first.handed_out_bytes);
+        assert_eq!(left.largest_free_bytes, first.largest_free_bytes, "addresses are missing or in pieces");
         assert_eq!([left.credit + notes, left.free + notes], [first.credit, first.free]);
         assert_eq!((left.mapped.large, left.mapped.huge), (0, 0));
     }

@@ -69,13 +69,14 @@ pub enum Hold {
 
 impl RangeMachine {
     pub(in crate::heap) fn decode(bytes: &mut Bytes<'_>) -> Self {
-        let flags = bytes.byte();
+        let (flags, blocks) = (bytes.byte(), usize::from(bytes.byte()));
         let (frames_max, blocks_max) = if cfg!(miri) { (900, 5) } else { (6000, 48) };
         Self {
             pvm: flags & 1 == 1,
             touch_all: flags & 2 == 2,
             frames: 300 + bytes.two() % (frames_max - 300),
-            blocks: 2 + usize::from(bytes.byte()) % (blocks_max - 1),
+            // Of half of all machines the addresses are as scarce as the frames.
+            blocks: 2 + blocks / 2 % if blocks % 2 == 0 { 4 } else { blocks_max - 1 },
         }
     }
 }

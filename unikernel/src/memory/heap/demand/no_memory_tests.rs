@@ -176,7 +176,7 @@ fn others_may_take_all_but_a_few_frames_before_any_step() {
     let spare = (0..20).chain(511..514);
     let mut refused = 0;
     let all = (0..STEPS.len()).flat_map(|step| spare.clone().map(move |spare| (step, spare)));
-    for (hungry, spare) in all.step_by(if cfg!(miri) { 300 } else { 1 }) {
+    for (hungry, spare) in all.step_by(if cfg!(miri) { 500 } else { 1 }) {
         with_source(RING_0, if cfg!(miri) { 700 } else { 1800 }, BLOCKS, |pager, source| {
             let (mut ranges, mut others) = (Vec::new(), None);
             for (number, step) in STEPS.iter().enumerate() {
