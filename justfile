@@ -49,7 +49,7 @@ _test-all: build _build-test-guests _qemu
 # Miri checks each access; leaks are errors. All of it takes half an hour; the short part has some of each.
 _test-miri: (_miri "memory::")
 
-_test-miri-short: (_miri "memory::frame::owned_tests memory::page_table::tests::pages memory::page_table::tests::untyped_model")
+_test-miri-short: (_miri "memory::frame::owned_tests memory::page_table::tests::pages memory::page_table::tests::untyped_model memory::heap::tests::each_kind memory::heap::tests::middle_blocks memory::heap::demand::tests::what_is_handed_out")
 
 # With tree borrows: the other model visits every cell of the simulated memory at each access to a table.
 _miri tests $MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-tree-borrows-no-precise-interior-mut":

@@ -160,7 +160,7 @@ fn what_cant_be_honoured_is_refused_at_once_and_changes_nothing() {
 
 #[test]
 fn a_range_shrinks_by_whole_leaves_and_grows_again() {
-    with_source(RING_0, 8192, 32, |pager, source| {
+    with_source(RING_0, 2600, 32, |pager, source| {
         let len = 3 * BLOCK;
         let range = source.take(layout(len, GRANULE_LEN), End::Low).unwrap();
         (0..3).for_each(|block| assert_eq!(pager.page_in(address(range, block * BLOCK)), Ok(BLOCK_LEN)));
@@ -225,7 +225,7 @@ fn what_was_shrunk_inside_of_a_large_leaf_is_not_kept() {
 #[test]
 fn a_range_moves_with_its_pages_and_grows() {
     for paging in [RING_0, PVM] {
-        with_source(paging, 8192, 32, |pager, source| {
+        with_source(paging, 2600, 32, |pager, source| {
             let len = BLOCK + 6 * GRANULE_LEN;
             let range = source.take(layout(len, GRANULE_LEN), End::Low).unwrap();
             let neighbour = source.take(layout(GRANULE_LEN, GRANULE_LEN), End::Low).unwrap();
@@ -260,7 +260,7 @@ fn a_range_moves_with_its_pages_and_grows() {
 
 #[test]
 fn parts_go_back_by_whole_granules_and_leaves() {
-    with_source(RING_0, 8192, 32, |pager, source| {
+    with_source(RING_0, 2600, 32, |pager, source| {
         let range = source.reserve_pages(4 * BLOCK).unwrap();
         let start = range.addr().get();
         assert_eq!(pager.page_in(address(range, 0)), Ok(BLOCK_LEN));
