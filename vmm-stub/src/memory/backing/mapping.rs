@@ -1,0 +1,157 @@
+//! Guest memory: each region one mapping of the kind that is asked for, in address space congruent to it.
+
+use super::congruence::Reservation;
+use super::hugetlb::Demand;
+use super::transparent::ThpUnable;
+use super::{Backing, HUGE_PAGE_LEN};
+use crate::error::Error;
+use crate::memory::GuestMemory;
+use crate::memory::layout::{Region, backed_regions};
+use crate::memory::size::MemoryLen;
+use guest_interface::layout::{DEVICE_HOLE_END, DEVICE_HOLE_START, IMAGE_BASE, MEMORY_LEN_MIN};
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{GuestAddress, GuestRegionMmap};
+
+// Memory of whole huge pages has regions of whole huge pages.
+const _: () =
+    assert!(DEVICE_HOLE_START.is_multiple_of(HUGE_PAGE_LEN) && DEVICE_HOLE_END.is_multiple_of(HUGE_PAGE_LEN));
+
+const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+/// Maps the RAM of a machine, of a size that the backing fits. The memory reads as zeroes. Pages of a pool are taken at
+/// once; all else takes host memory only where it is touched.
+///
+/// # Errors
+/// [`Error::MapMemory`] if the host gives no address space, [`Error::Thp`] or [`Error::Hugetlb`] if it does not give what
+/// was asked for.
+pub(crate) fn map(memory: MemoryLen, backing: Option<Backing>) -> Result<GuestMemory, Error> {
+    let demand = match backing {
+        Some(Backing::Hugetlb2m) => Some(Demand::new(memory)?),
+        Some(Backing::Anonymous | Backing::Thp) | None => None,
+    };
+    let map_region = |region: Region| {
+        let reserved = Reservation::new(region).map_err(map_error)?;
+        let flags = match demand {
+            Some(demand) => demand.map(&reserved, PROTECTION)?,
+            None => map_anonymous(&reserved).map_err(map_error)?,
+        };
+        advise(&reserved, region, backing)?;
+        // SAFETY: 1. The reservation, which was replaced as a whole: page-aligned, readable, writable, and mapped until
+        // the process ends, since nothing gives it back.
+        let builder = unsafe {
+            MmapRegionBuilder::new(reserved.len().get())
+                .with_mmap_prot(PROTECTION.bits())
+                .with_mmap_flags(flags.bits())
+                .with_raw_mmap_pointer(reserved.start().as_ptr().cast())
+        };
+        let mapping = builder.build().map_err(map_error)?;
+        GuestRegionMmap::new(mapping, GuestAddress(region.start))
+            .ok_or_else(|| Error::MapMemory("the region ends beyond the address space".into()))
+    };
+    let regions = backed_regions(memory).map(map_region).collect::<Result<Vec<_>, _>>()?;
+    GuestMemory::from_regions(regions).map_err(map_error)
+}
+
+fn map_error<E: std::error::Error + Send + Sync + 'static>(source: E) -> Error {
+    Error::MapMemory(source.into())
+}
+
+/// Replaces a reservation by memory that comes page by page as it is touched. Gives back the mapping's flags.
+fn map_anonymous(reserved: &Reservation) -> nix::Result<MapFlags> {
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    let fixed = flags | MapFlags::MAP_FIXED;
+    // SAFETY: 2. What is replaced is the mapping of a reservation, all of it, which nothing uses.
+    unsafe { mmap_anonymous(Some(reserved.start().addr()), reserved.len(), PROTECTION, fixed) }?;
+    Ok(flags | MapFlags::MAP_ANONYMOUS)
+}
+
+/// The part of a region that does not get transparent huge pages: below the image is only boot data, a few pages, and
+/// clearing a huge page for them would take longer than all else that is done to them.
+const fn small_pages_len(region: Region) -> usize {
+    if region.start == 0 { IMAGE_BASE as usize } else { 0 }
+}
+const _: () = assert!(IMAGE_BASE.is_multiple_of(HUGE_PAGE_LEN) && IMAGE_BASE < MEMORY_LEN_MIN);
+
+/// Tells the kernel which pages a region is to be made of, and that no core dump needs it.
+fn advise(reserved: &Reservation, region: Region, backing: Option<Backing>) -> Result<(), Error> {
+    let advise_behind = |skipped: usize, advice| {
+        // SAFETY: 3. The reservation, which was replaced as a whole; `skipped` is zero or less than any region's length,
+        // and none of the advices below changes contents.
+        unsafe { madvise(reserved.start().byte_add(skipped), reserved.len().get() - skipped, advice) }
+    };
+    advise_behind(0, MmapAdvise::MADV_DONTDUMP).map_err(map_error)?;
+    let huge = || advise_behind(small_pages_len(region), MmapAdvise::MADV_HUGEPAGE);
+    match backing {
+        Some(Backing::Hugetlb2m) => Ok(()),
+        Some(Backing::Anonymous) => match advise_behind(0, MmapAdvise::MADV_NOHUGEPAGE) {
+            // A kernel without transparent huge pages does not know it, and has small ones only.
+            Ok(()) | Err(Errno::EINVAL) => Ok(()),
+            Err(source) => Err(map_error(source)),
+        },
+        Some(Backing::Thp) => match huge() {
+            Ok(()) => Ok(()),
+            Err(Errno::EINVAL) => Err(ThpUnable::NotInKernel.into()),
+            Err(source) => Err(map_error(source)),
+        },
+        None => {
+            // Where the kernel refuses, the guest merely runs slower.
+            let _ = huge();
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::backing::hugetlb::HugetlbUnable;
+    use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion};
+
+    const GIB: u64 = 1 << 30;
+    /// Kinds that every host has memory of.
+    const COMMON: [Option<Backing>; 2] = [None, Some(Backing::Anonymous)];
+
+    #[test]
+    fn memory_is_congruent_by_its_size_zeroed_and_ends_where_it_should() {
+        for (len, modulus) in [(16 << 20, HUGE_PAGE_LEN), (GIB, GIB), (5 * GIB, GIB)] {
+            for backing in COMMON {
+                let memory = map(MemoryLen::new(len).unwrap(), backing).unwrap();
+                for region in memory.iter() {
+                    let host = region.as_ptr() as u64;
+                    assert_eq!(host % modulus, region.start_addr().0 % modulus, "{len:#x}");
+                    let last = GuestAddress(region.start_addr().0 + region.len() - 8);
+                    assert_eq!(memory.read_obj::<u64>(last).unwrap(), 0);
+                    memory.write_obj(u64::MAX, last).unwrap();
+                    assert!(memory.write_obj(0_u64, GuestAddress(last.0 + 1)).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_advice_is_in_the_flags_of_the_mapping() {
+        for (backing, flag) in [(None, "hg"), (Some(Backing::Anonymous), "nh")] {
+            let memory = map(MemoryLen::new(16 << 20).unwrap(), backing).unwrap();
+            let last = memory.iter().next().unwrap().as_ptr() as u64 + (16 << 20);
+            let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let mapping = smaps.split_once(&format!("-{last:x} rw-p ")).unwrap().1;
+            let flags = mapping.lines().find_map(|line| line.strip_prefix("VmFlags: ")).unwrap();
+            for flag in [flag, "dd"] {
+                assert!(flags.split(' ').any(|word| word == flag), "{backing:?}: {flags}");
+            }
+        }
+    }
+
+    /// A pool as large as the largest machine is not to be expected.
+    #[test]
+    fn a_pool_that_is_too_small_is_found_when_it_is_mapped() {
+        let memory = MemoryLen::new(511 * GIB).unwrap();
+        match map(memory, Some(Backing::Hugetlb2m)) {
+            Err(Error::Hugetlb(HugetlbUnable::TooSmall { needed, .. })) => assert_eq!(needed, 511 * 512),
+            Err(Error::Hugetlb(HugetlbUnable::NoPool { .. })) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
