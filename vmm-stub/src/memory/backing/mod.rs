@@ -43,3 +43,19 @@ pub(crate) fn check(backing: Option<Backing>, memory: MemoryLen) -> Result<(), E
     }
     available::check(memory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_interface::layout::MEMORY_LEN_MAX;
+
+    /// No machine has as much as the largest guest.
+    #[test]
+    fn each_kind_is_looked_for_where_it_comes_from() {
+        let check = |backing| check(backing, MemoryLen::new(MEMORY_LEN_MAX).unwrap());
+        for backing in [None, Some(Backing::Anonymous)] {
+            assert!(matches!(check(backing), Err(Error::HostMemory { .. })), "{backing:?}");
+        }
+        assert!(matches!(check(Some(Backing::Hugetlb2m)), Err(Error::Hugetlb(_))));
+    }
+}
