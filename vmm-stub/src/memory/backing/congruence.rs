@@ -1,4 +1,4 @@
-//! Address space for a region of guest memory.
+//! Address space for a region of guest memory, and the memory that takes its place.
 //!
 //! Its host address is congruent to its guest address modulo the largest page size that fits into the region. Only then
 //! can host and KVM use huge pages for it: a page of 2 MiB in the guest must start where one starts in the host.
@@ -6,16 +6,20 @@
 use super::HUGE_PAGE_LEN;
 use crate::memory::layout::Region;
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
+use vm_memory::MmapRegion;
+use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
 
 const GIANT_PAGE_LEN: u64 = 1 << 30;
+const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
 /// Address space of this process that nothing lies at and nothing uses: one inaccessible mapping, there to be replaced.
 /// It is never given back.
 #[derive(Debug)]
+#[must_use]
 pub(super) struct Reservation {
     start: NonNull<c_void>,
     len: NonZeroUsize,
@@ -44,14 +48,74 @@ impl Reservation {
         Ok(Self { start, len })
     }
 
-    /// The first address.
-    pub(super) const fn start(&self) -> NonNull<c_void> {
-        self.start
+    /// Puts memory in its place, as flags of mmap(2) say, which reads as zeroes and can be read and written.
+    ///
+    /// # Errors
+    /// What the kernel says. The address space may then be free or not.
+    pub(super) fn replace(self, flags: MapFlags) -> nix::Result<Mapping> {
+        let Self { start, len } = self;
+        // SAFETY: 3. What is replaced is the mapping of a reservation, all of it. Nothing uses it, and the reservation ends
+        // here, so nothing will replace the memory in turn.
+        unsafe { mmap_anonymous(Some(start.addr()), len, PROTECTION, flags | MapFlags::MAP_FIXED) }?;
+        Ok(Mapping { start, len, flags: flags | MapFlags::MAP_ANONYMOUS })
+    }
+}
+
+/// Memory of this process, page-aligned, readable and writable, which stays until the process ends: nothing unmaps it.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    start: NonNull<c_void>,
+    len: NonZeroUsize,
+    flags: MapFlags,
+}
+
+impl Mapping {
+    /// Gives the kernel an advice on all but the first `skipped` bytes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    ///
+    /// # Panics
+    /// If there are no more bytes than that.
+    pub(super) fn advise(&self, skipped: usize, advice: Advice) -> nix::Result<()> {
+        assert!(skipped < self.len.get(), "{skipped} bytes of {}", self.len);
+        // SAFETY: 4. A part of this mapping by the assertion, and no Advice changes contents.
+        unsafe { madvise(self.start.byte_add(skipped), self.len.get() - skipped, advice.into()) }
     }
 
-    /// Length in bytes.
-    pub(super) const fn len(&self) -> NonZeroUsize {
-        self.len
+    /// The mapping as vm-memory has it.
+    ///
+    /// # Errors
+    /// What vm-memory says.
+    pub(super) fn into_region(self) -> Result<MmapRegion, MmapRegionError> {
+        // SAFETY: 5. What a builder asks of a mapping is what is true of every Mapping.
+        let builder = unsafe {
+            MmapRegionBuilder::new(self.len.get())
+                .with_mmap_prot(PROTECTION.bits())
+                .with_mmap_flags(self.flags.bits())
+                .with_raw_mmap_pointer(self.start.as_ptr().cast())
+        };
+        builder.build()
+    }
+}
+
+/// Advices of madvise(2) that change no contents.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Advice {
+    NoDump,
+    SmallPages,
+    HugePages,
+    TakeAll,
+}
+
+impl From<Advice> for MmapAdvise {
+    fn from(advice: Advice) -> Self {
+        match advice {
+            Advice::NoDump => Self::MADV_DONTDUMP,
+            Advice::SmallPages => Self::MADV_NOHUGEPAGE,
+            Advice::HugePages => Self::MADV_HUGEPAGE,
+            Advice::TakeAll => Self::MADV_POPULATE_WRITE,
+        }
     }
 }
 
@@ -70,7 +134,7 @@ fn unmap(start: NonNull<c_void>, len: usize) -> nix::Result<()> {
     if len == 0 {
         return Ok(());
     }
-    // SAFETY: 3. Both callers pass a part of the mapping of (1) that is not kept, in the small pages it is made of; no
+    // SAFETY: 6. Both callers pass a part of the mapping of (1) that is not kept, in the small pages it is made of; no
     // reference to it was ever made.
     unsafe { munmap(start, len) }
 }
@@ -100,8 +164,8 @@ mod tests {
             (0x12_3000, 8 << 20, HUGE_PAGE_LEN),
         ] {
             let reserved = Reservation::new(Region { start, len_bytes }).unwrap();
-            assert_eq!(reserved.start().addr().get() as u64 % modulus, start % modulus, "{start:#x}");
-            assert_eq!(reserved.len().get() as u64, len_bytes);
+            assert_eq!(reserved.start.addr().get() as u64 % modulus, start % modulus, "{start:#x}");
+            assert_eq!(reserved.len.get() as u64, len_bytes);
         }
     }
 

@@ -4,10 +4,10 @@
 //! mapped, and then taken: a reservation binds neither a cgroup that limits pages in use nor the nodes of a NUMA policy.
 
 use super::HUGE_PAGE_LEN;
-use super::congruence::Reservation;
+use super::congruence::{Advice, Mapping, Reservation};
 use crate::memory::size::MemoryLen;
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+use nix::sys::mman::MapFlags;
 use std::io;
 
 /// What the kernel tells of the pool, a number a file.
@@ -103,27 +103,17 @@ impl Demand {
         Ok(())
     }
 
-    /// Replaces a reservation of address space, of whole huge pages and aligned to one, by pages of the pool. It gives
-    /// back the mapping's flags.
+    /// Puts pages of the pool in the place of a reservation of whole huge pages, aligned to one.
     ///
     /// # Errors
-    /// [`HugetlbUnable::TooSmall`], [`HugetlbUnable::Denied`]. The address space may then be free or not.
-    pub(super) fn map(
-        self,
-        reserved: &Reservation,
-        protection: ProtFlags,
-    ) -> Result<MapFlags, HugetlbUnable> {
+    /// [`HugetlbUnable::TooSmall`], [`HugetlbUnable::Denied`].
+    pub(super) fn map(self, reserved: Reservation) -> Result<Mapping, HugetlbUnable> {
         // Without MAP_NORESERVE, so all pages are reserved here.
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB;
-        let fixed = flags | MapFlags::MAP_FIXED;
-        let (start, len) = (reserved.start(), reserved.len());
-        // SAFETY: 1. What is replaced is the mapping of a reservation, all of it, which nothing uses.
-        let mapped = unsafe { mmap_anonymous(Some(start.addr()), len, protection, fixed) };
-        mapped.map_err(|source| self.refused("reserve", source))?;
-        // SAFETY: 2. The mapping of (1), which is new and reads as zeroes before and after.
-        match unsafe { madvise(start, len.get(), MmapAdvise::MADV_POPULATE_WRITE) } {
+        let mapping = reserved.replace(flags).map_err(|source| self.refused("reserve", source))?;
+        match mapping.advise(0, Advice::TakeAll) {
             // Linux before 5.14 does not know it; the reservation has to do.
-            Ok(()) | Err(Errno::EINVAL) => Ok(flags | MapFlags::MAP_ANONYMOUS),
+            Ok(()) | Err(Errno::EINVAL) => Ok(mapping),
             Err(source) => Err(self.refused("take", source)),
         }
     }

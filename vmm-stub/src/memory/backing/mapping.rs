@@ -1,6 +1,6 @@
 //! Guest memory: each region one mapping of the kind that is asked for, in address space congruent to it.
 
-use super::congruence::Reservation;
+use super::congruence::{Advice, Mapping, Reservation};
 use super::hugetlb::Demand;
 use super::transparent::ThpUnable;
 use super::{Backing, HUGE_PAGE_LEN};
@@ -10,15 +10,12 @@ use crate::memory::layout::{Region, backed_regions};
 use crate::memory::size::MemoryLen;
 use guest_interface::layout::{DEVICE_HOLE_END, DEVICE_HOLE_START, IMAGE_BASE, MEMORY_LEN_MIN};
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
-use vm_memory::mmap::MmapRegionBuilder;
+use nix::sys::mman::MapFlags;
 use vm_memory::{GuestAddress, GuestRegionMmap};
 
 // Memory of whole huge pages has regions of whole huge pages.
 const _: () =
     assert!(DEVICE_HOLE_START.is_multiple_of(HUGE_PAGE_LEN) && DEVICE_HOLE_END.is_multiple_of(HUGE_PAGE_LEN));
-
-const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
 /// Maps the RAM of a machine, of a size that the backing fits. The memory reads as zeroes. Pages of a pool are taken at
 /// once; all else takes host memory only where it is touched.
@@ -33,20 +30,13 @@ pub(crate) fn map(memory: MemoryLen, backing: Option<Backing>) -> Result<GuestMe
     };
     let map_region = |region: Region| {
         let reserved = Reservation::new(region).map_err(map_error)?;
-        let flags = match demand {
-            Some(demand) => demand.map(&reserved, PROTECTION)?,
-            None => map_anonymous(&reserved).map_err(map_error)?,
+        let mapping = match demand {
+            Some(demand) => demand.map(reserved)?,
+            // Of pages that come one by one as they are touched.
+            None => reserved.replace(MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE).map_err(map_error)?,
         };
-        advise(&reserved, region, backing)?;
-        // SAFETY: 1. The reservation, which was replaced as a whole: page-aligned, readable, writable, and mapped until
-        // the process ends, since nothing gives it back.
-        let builder = unsafe {
-            MmapRegionBuilder::new(reserved.len().get())
-                .with_mmap_prot(PROTECTION.bits())
-                .with_mmap_flags(flags.bits())
-                .with_raw_mmap_pointer(reserved.start().as_ptr().cast())
-        };
-        let mapping = builder.build().map_err(map_error)?;
+        advise(&mapping, region, backing)?;
+        let mapping = mapping.into_region().map_err(map_error)?;
         GuestRegionMmap::new(mapping, GuestAddress(region.start))
             .ok_or_else(|| Error::MapMemory("the region ends beyond the address space".into()))
     };
@@ -58,15 +48,6 @@ fn map_error<E: std::error::Error + Send + Sync + 'static>(source: E) -> Error {
     Error::MapMemory(source.into())
 }
 
-/// Replaces a reservation by memory that comes page by page as it is touched. Gives back the mapping's flags.
-fn map_anonymous(reserved: &Reservation) -> nix::Result<MapFlags> {
-    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-    let fixed = flags | MapFlags::MAP_FIXED;
-    // SAFETY: 2. What is replaced is the mapping of a reservation, all of it, which nothing uses.
-    unsafe { mmap_anonymous(Some(reserved.start().addr()), reserved.len(), PROTECTION, fixed) }?;
-    Ok(flags | MapFlags::MAP_ANONYMOUS)
-}
-
 /// The part of a region that does not get transparent huge pages: below the image is only boot data, a few pages, and
 /// clearing a huge page for them would take longer than all else that is done to them.
 const fn small_pages_len(region: Region) -> usize {
@@ -75,17 +56,12 @@ const fn small_pages_len(region: Region) -> usize {
 const _: () = assert!(IMAGE_BASE.is_multiple_of(HUGE_PAGE_LEN) && IMAGE_BASE < MEMORY_LEN_MIN);
 
 /// Tells the kernel which pages a region is to be made of, and that no core dump needs it.
-fn advise(reserved: &Reservation, region: Region, backing: Option<Backing>) -> Result<(), Error> {
-    let advise_behind = |skipped: usize, advice| {
-        // SAFETY: 3. The reservation, which was replaced as a whole; `skipped` is zero or less than any region's length,
-        // and none of the advices below changes contents.
-        unsafe { madvise(reserved.start().byte_add(skipped), reserved.len().get() - skipped, advice) }
-    };
-    advise_behind(0, MmapAdvise::MADV_DONTDUMP).map_err(map_error)?;
-    let huge = || advise_behind(small_pages_len(region), MmapAdvise::MADV_HUGEPAGE);
+fn advise(mapping: &Mapping, region: Region, backing: Option<Backing>) -> Result<(), Error> {
+    mapping.advise(0, Advice::NoDump).map_err(map_error)?;
+    let huge = || mapping.advise(small_pages_len(region), Advice::HugePages);
     match backing {
         Some(Backing::Hugetlb2m) => Ok(()),
-        Some(Backing::Anonymous) => match advise_behind(0, MmapAdvise::MADV_NOHUGEPAGE) {
+        Some(Backing::Anonymous) => match mapping.advise(0, Advice::SmallPages) {
             // A kernel without transparent huge pages does not know it, and has small ones only.
             Ok(()) | Err(Errno::EINVAL) => Ok(()),
             Err(source) => Err(map_error(source)),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`kind`] | which memory can be asked for |
 //! | [`mapping`] | guest memory made of it, region by region |
-//! | [`congruence`] | address space for a region, by which huge pages can be used |
+//! | [`congruence`] | address space for a region, such that huge pages can be used, and the memory that takes its place |
 //! | [`transparent`] | whether the host gives transparent huge pages |
 //! | [`hugetlb`] | the host's pool of 2 MiB pages, and pages from it |
 //!
