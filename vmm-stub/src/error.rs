@@ -2,6 +2,8 @@
 
 use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
 use crate::host::kvm::KvmUnusable;
+use crate::memory::backing::hugetlb::HugetlbUnable;
+use crate::memory::backing::transparent::ThpUnable;
 use crate::memory::quantity::Bytes;
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 use guest_interface::status::VmmStatus;
@@ -46,6 +48,15 @@ pub(crate) enum Error {
     #[error("--machine picks a machine of QEMU; use it with --host qemu or --host auto")]
     MachineWithoutQemu,
 
+    #[error("--backing picks host memory for a guest on KVM; use it with --host kvm or --host auto")]
+    BackingWithoutKvm,
+
+    #[error(
+        "--memory is {len_bytes} bytes and --backing hugetlb-2m needs whole pages of 2 MiB; the next lower is {}M",
+        .len_bytes >> 21 << 1
+    )]
+    BackingMisfit { len_bytes: u64 },
+
     #[error("the result can't be written to {0:?}, which is not a regular file; give --result another path")]
     ResultNotAFile(PathBuf),
 
@@ -60,6 +71,18 @@ pub(crate) enum Error {
 
     #[error("the host can't map the guest's memory: {0}; give a smaller --memory")]
     MapMemory(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    #[error(transparent)]
+    Thp(#[from] ThpUnable),
+
+    #[error(transparent)]
+    Hugetlb(#[from] HugetlbUnable),
+
+    #[error(
+        "--backing picks host memory for a guest on KVM, which can't be used: {unusable}; \
+         see `vmm-stub doctor`, or leave --backing out to run on QEMU"
+    )]
+    BackingNeedsKvm { unusable: KvmUnusable },
 
     #[error("{unusable}; {}", .unusable.advice())]
     Kvm { unusable: KvmUnusable },
@@ -112,10 +135,15 @@ impl Error {
             | Self::ArgumentWithNul(_)
             | Self::CommandLineTooLong { .. }
             | Self::MachineWithoutQemu
+            | Self::BackingWithoutKvm
+            | Self::BackingMisfit { .. }
             | Self::ResultNotAFile(_)
             | Self::ResultUnwritable { .. } => VmmStatus::Refused,
             Self::HostMemory { .. }
             | Self::MapMemory(_)
+            | Self::Thp(_)
+            | Self::Hugetlb(_)
+            | Self::BackingNeedsKvm { .. }
             | Self::Kvm { .. }
             | Self::KvmRefuses { .. }
             | Self::QemuNotFound

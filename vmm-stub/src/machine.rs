@@ -11,6 +11,7 @@ use crate::devices::console::Console;
 use crate::error::Error;
 use crate::host::kvm::{Flavour, KvmHost};
 use crate::host::pvm;
+use crate::memory::backing::Backing;
 use crate::memory::size::MemoryLen;
 use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
@@ -72,10 +73,11 @@ impl Machine {
         host: KvmHost,
         image: &Image,
         memory_len: MemoryLen,
+        backing: Option<Backing>,
         command_line: &str,
         wants_result: bool,
     ) -> Result<Self, Error> {
-        let memory = backing::map(memory_len)?;
+        let memory = backing::map(memory_len, backing)?;
         add_memory_slots(&host.vm, &memory)?;
 
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();

@@ -7,8 +7,9 @@ use crate::cli::{HostChoice, RunOptions};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
 use crate::machine::{Finished, Machine};
+use crate::memory::backing::Backing;
 use crate::memory::quantity::Bytes;
-use crate::memory::{available, resident};
+use crate::memory::{backing, resident};
 use crate::qemu;
 use crate::report::{Ending, say};
 use crate::result::{Published, ResultFile};
@@ -45,9 +46,9 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
     };
     let command_line = command_line::build(kernel, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
-    available::check(options.memory)?;
+    backing::check(options.backing, options.memory)?;
     let result_file = options.result.as_deref().map(ResultFile::prepare).transpose()?;
-    let (ending, published) = match pick(options.host)? {
+    let (ending, published) = match pick(options)? {
         Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, &signals, started)?,
         Host::Qemu => run_on_qemu(&command_line, options, &signals, started)?,
     };
@@ -86,8 +87,8 @@ fn status_with_result(
     }
 }
 
-fn pick(choice: HostChoice) -> Result<Host, Error> {
-    match choice {
+fn pick(options: &RunOptions) -> Result<Host, Error> {
+    match options.host {
         HostChoice::Kvm => KvmHost::open().map(Host::Kvm).map_err(|unusable| Error::Kvm { unusable }),
         HostChoice::Qemu => Ok(Host::Qemu),
         HostChoice::Auto => match KvmHost::open() {
@@ -95,6 +96,7 @@ fn pick(choice: HostChoice) -> Result<Host, Error> {
                 say(format_args!("host KVM, which can be used here: {}", host.flavour.describe()));
                 Ok(Host::Kvm(host))
             }
+            Err(unusable) if options.backing.is_some() => Err(Error::BackingNeedsKvm { unusable }),
             Err(reason) => {
                 say(format_args!("host QEMU, because KVM can't be used: {reason}"));
                 Ok(Host::Qemu)
@@ -112,7 +114,8 @@ fn run_on_kvm(
     process_started: Instant,
 ) -> Result<Outcome, Error> {
     let flavour = host.flavour;
-    let machine = Machine::build(host, image, options.memory, command_line, options.result.is_some())?;
+    let wants_result = options.result.is_some();
+    let machine = Machine::build(host, image, options.memory, options.backing, command_line, wants_result)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
@@ -125,7 +128,8 @@ fn run_on_kvm(
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };
         let teardown = finished.ended.elapsed();
         let inside = Some(look_inside(&finished));
-        print_timing(&Timing { host: flavour.name(), moments, teardown, inside });
+        let backing = options.backing.map(Backing::name);
+        print_timing(&Timing { host: flavour.name(), backing, moments, teardown, inside });
     }
     Ok((finished.ending, finished.published))
 }
@@ -158,7 +162,7 @@ fn run_on_qemu(
         let moments =
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };
         let teardown = finished.ended.elapsed();
-        print_timing(&Timing { host: "qemu", moments, teardown, inside: None });
+        print_timing(&Timing { host: "qemu", backing: None, moments, teardown, inside: None });
     }
     Ok((finished.ending, finished.published))
 }

@@ -67,6 +67,14 @@ impl Context {
     }
 }
 
+/// The line of `--timing`.
+pub(crate) fn timing(verdict: &Verdict) -> Result<serde_json::Value, Failure> {
+    let stderr = verdict.stderr();
+    let timing = stderr.lines().find_map(|line| line.strip_prefix("timing: ")).unwrap_or_default();
+    serde_json::from_str(timing)
+        .map_err(|error| verdict.failure(format!("no timing line can be read: {error}")))
+}
+
 /// A test that needs no lane.
 pub(crate) fn trial(name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
     Trial::test(name, move || test().map_err(Failed::from))
