@@ -57,7 +57,7 @@ pub(crate) fn archive(lane: Lane, files: &Files<'_>, packages: &Packages) -> Res
     archive.add("lane/modules", lane.modules().join("\n").as_bytes())?;
     archive.add("lane/parameter", lane.parameter().as_bytes())?;
     archive.add("lane/arguments", lane.tests().join("\n").as_bytes())?;
-    archive.add_copy("bin/busybox", &packages.unpacked("busybox-static")?.join("bin/busybox"))?;
+    archive.add_copy("bin/busybox", &packages.busybox()?.join("bin/busybox"))?;
     let kernel = packages.kernel()?;
     for module in lane.modules() {
         let file = format!("{module}.ko");

@@ -8,12 +8,14 @@
 //! What it needs is fetched once into a cache. The emulated Linux runs the same tests that `just test` runs on the host,
 //! those of the lane `kvm`. It proves function; no duration says anything of real hardware.
 
+mod bochs;
 mod command;
 mod console;
 mod contents;
 mod error;
 mod initramfs;
 mod lane;
+mod machine;
 mod packages;
 mod qemu;
 mod report;
@@ -23,18 +25,16 @@ use console::Limits;
 use contents::Files;
 use error::Error;
 use lane::Lane;
+use machine::Machine;
 use packages::Packages;
 use report::Report;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
-/// Mitigations would only cost time; without them the nested guests see an ordinary processor all the same.
-const COMMAND_LINE: &str = "console=ttyS0 mitigations=off nokaslr quiet panic=-1";
-
 /// The longest silence is that of the longest test, which has a time limit of its own.
-const LIMITS: Limits = Limits { idle: Duration::from_secs(150), whole: Duration::from_secs(20 * 60) };
+const LIMITS: Limits = Limits { idle: Duration::from_secs(240), whole: Duration::from_secs(20 * 60) };
 
 /// Runs the system tests in a Linux with KVM on an emulated processor.
 #[derive(Parser)]
@@ -73,14 +73,10 @@ fn main() -> ExitCode {
 /// Prepares the lane and runs it, a second time if the emulator hangs. Gives what failed.
 fn run(arguments: &Arguments) -> Result<Vec<String>, Error> {
     let (lane, name) = (arguments.lane, arguments.lane.name());
-    let folder = arguments.target_dir.join("nested");
+    let folder = std::path::absolute(arguments.target_dir.join("nested"));
+    let folder = folder.map_err(Error::file(&arguments.target_dir, "found"))?;
     let packages = Packages::new(folder.join("packages"));
-    let machine = Machine {
-        kernel: contents::kernel(&packages)?,
-        initramfs: folder.join(format!("{name}.cpio")),
-        console: folder.join(format!("{name}-console.log")),
-        log: folder.join(format!("{name}-emulator.log")),
-    };
+    let machine = Machine::new(lane, &folder, contents::kernel(&packages)?);
     let files = Files {
         target_dir: &arguments.target_dir,
         vmm_stub: &arguments.vmm_stub,
@@ -88,10 +84,10 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Error> {
     };
     contents::archive(lane, &files, &packages)?.write(&machine.initramfs)?;
 
-    let report = match attempt(lane, &machine) {
+    let report = match attempt(lane, &machine, &packages) {
         Err(error) if error.may_pass_when_repeated() => {
             println!("{name}: {error}; once more");
-            attempt(lane, &machine)?
+            attempt(lane, &machine, &packages)?
         }
         result => result?,
     };
@@ -101,18 +97,10 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Error> {
     Ok(report.failures(lane))
 }
 
-/// The emulated machine's files.
-struct Machine {
-    kernel: PathBuf,
-    initramfs: PathBuf,
-    console: PathBuf,
-    log: PathBuf,
-}
-
-fn attempt(lane: Lane, machine: &Machine) -> Result<Report, Error> {
+fn attempt(lane: Lane, machine: &Machine, packages: &Packages) -> Result<Report, Error> {
     // What an earlier run has left would be read as this one's.
     fs::write(&machine.console, []).map_err(Error::file(&machine.console, "emptied"))?;
-    let emulator = start(lane, machine)?;
+    let emulator = machine.start(lane, packages)?;
     let mut report = Report::default();
     console::follow(emulator, &machine.console, LIMITS, |line| {
         if report.take(line) {
@@ -120,13 +108,4 @@ fn attempt(lane: Lane, machine: &Machine) -> Result<Report, Error> {
         }
     })?;
     Ok(report)
-}
-
-fn start(lane: Lane, machine: &Machine) -> Result<Child, Error> {
-    match lane {
-        Lane::Npt => {
-            qemu::start(&machine.kernel, &machine.initramfs, COMMAND_LINE, &machine.console, &machine.log)
-        }
-        Lane::Ept => Err(Error::MissingProgram { program: "bochs".to_owned(), advice: "x" }),
-    }
 }

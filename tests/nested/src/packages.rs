@@ -9,6 +9,12 @@ use std::process::Command;
 
 /// Depends on the package with the kernel itself, whose name changes with every version.
 const KERNEL_METAPACKAGE: &str = "linux-image-cloud-amd64";
+
+/// Programs for the lane on Bochs: the emulator with a display that needs no window, and what makes an image of a CD.
+const BOCHS_PROGRAMS: [&str; 3] = ["bochs", "bochs-term", "xorriso"];
+/// What they work with: two BIOSes and a boot loader.
+const BOCHS_DATA: [&str; 4] = ["bochsbios", "vgabios", "isolinux", "syslinux-common"];
+
 const ADVICE: &str = "run it on Debian, or in a container of it";
 
 /// The cache.
@@ -22,23 +28,42 @@ impl Packages {
         Self { folder }
     }
 
-    /// The folder with a package's files, fetched unless it is there.
+    /// The folder with the files of busybox, linked statically.
     ///
     /// # Errors
     /// [`Error::Fetch`], and [`Error::MissingProgram`] where there is no apt.
-    pub(crate) fn unpacked(&self, package: &'static str) -> Result<PathBuf, Error> {
-        self.cached(package, || Ok(package.to_owned()))
+    pub(crate) fn busybox(&self) -> Result<PathBuf, Error> {
+        self.cached("busybox", || Ok(vec!["busybox-static".to_owned()]))
     }
 
     /// The folder with the files of the kernel's package.
     ///
     /// # Errors
-    /// As [`Packages::unpacked`].
+    /// As [`Packages::busybox`].
     pub(crate) fn kernel(&self) -> Result<PathBuf, Error> {
-        self.cached("linux-image", kernel_package)
+        self.cached("linux-image", || Ok(vec![kernel_package()?]))
     }
 
-    fn cached(&self, entry: &str, package: impl FnOnce() -> Result<String, Error>) -> Result<PathBuf, Error> {
+    /// The folder with Bochs, all it needs to boot a kernel, and the libraries that this machine has not installed.
+    ///
+    /// # Errors
+    /// As [`Packages::busybox`].
+    pub(crate) fn bochs(&self) -> Result<PathBuf, Error> {
+        self.cached("bochs", || {
+            let mut packages = missing_dependencies(&BOCHS_PROGRAMS)?;
+            packages.extend(BOCHS_PROGRAMS.iter().chain(&BOCHS_DATA).map(|&package| package.to_owned()));
+            packages.sort_unstable();
+            packages.dedup();
+            Ok(packages)
+        })
+    }
+
+    /// The folder of an entry. If it is not there, packages are unpacked into it, one over the other.
+    fn cached(
+        &self,
+        entry: &str,
+        packages: impl FnOnce() -> Result<Vec<String>, Error>,
+    ) -> Result<PathBuf, Error> {
         let complete = self.folder.join(entry);
         if complete.is_dir() {
             return Ok(complete);
@@ -47,10 +72,13 @@ impl Packages {
         remove_folder(&partial)?;
         let files = partial.join("files");
         fs::create_dir_all(&files).map_err(Error::file(&files, "made"))?;
-        let package = package()?;
-        eprintln!("fetching the Debian package {package}");
-        let archive = download(&package, &partial)?;
-        command::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&files), ADVICE)?;
+        for package in packages()? {
+            eprintln!("fetching the Debian package {package}");
+            let archives = partial.join(&package);
+            fs::create_dir(&archives).map_err(Error::file(&archives, "made"))?;
+            let archive = download(&package, &archives)?;
+            command::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&files), ADVICE)?;
+        }
         // Only what is whole gets its name.
         fs::rename(&files, &complete).map_err(Error::file(&complete, "made"))?;
         remove_folder(&partial)?;
@@ -114,6 +142,25 @@ fn dependency(said: &str) -> Option<&str> {
         .filter(|name| name.starts_with("linux-image-"))
 }
 
+/// The packages that these need and that are not installed, themselves among them.
+fn missing_dependencies(packages: &[&str]) -> Result<Vec<String>, Error> {
+    // Only prints what would be fetched, and so needs neither rights nor a lock.
+    let options =
+        ["install", "--print-uris", "-qq", "--no-install-recommends", "-o", "Debug::NoLocking=true"];
+    let ask = || command::run(Command::new("apt-get").args(options).args(packages), ADVICE);
+    let said = match ask() {
+        Err(Error::Command { .. }) => update_lists().and_then(|()| ask())?,
+        result => result?,
+    };
+    Ok(fetched(&said))
+}
+
+/// The packages in lines such as `'http://…' libltdl7_2.4.7-7_amd64.deb 393084 MD5Sum:…`.
+fn fetched(said: &str) -> Vec<String> {
+    let archives = said.lines().filter_map(|line| line.split_whitespace().nth(1));
+    archives.filter_map(|archive| archive.split_once('_')).map(|(name, _)| name.to_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,21 +174,29 @@ mod tests {
     }
 
     #[test]
+    fn missing_packages_are_named_without_their_versions() {
+        let said = "'http://a/b/libltdl7_2.4.7-7%7edeb12u1_amd64.deb' libltdl7_2.4.7-7~deb12u1_amd64.deb 393084 MD5Sum:0\n\
+                    'http://a/b/bochs_2.7.deb' bochs_2.7+dfsg-4_amd64.deb 1661184 SHA256:0\n";
+        assert_eq!(fetched(said), ["libltdl7", "bochs"]);
+        assert_eq!(fetched(""), [""; 0], "all are installed");
+    }
+
+    #[test]
     fn what_is_cached_is_not_fetched() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("busybox-static")).unwrap();
+        fs::create_dir(folder.path().join("busybox")).unwrap();
         let packages = Packages::new(folder.path().to_owned());
-        let found = packages.cached("busybox-static", || panic!("it was to be fetched")).unwrap();
-        assert_eq!(found, folder.path().join("busybox-static"));
+        let found = packages.cached("busybox", || panic!("it was to be fetched")).unwrap();
+        assert_eq!(found, folder.path().join("busybox"));
     }
 
     #[test]
     fn what_was_left_half_done_is_fetched_anew() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("busybox-static.partial/files")).unwrap();
+        fs::create_dir_all(folder.path().join("busybox.partial/files")).unwrap();
         let packages = Packages::new(folder.path().to_owned());
         let none = || Err(Error::Fetch { package: "none".to_owned(), said: String::new() });
-        assert!(matches!(packages.cached("busybox-static", none), Err(Error::Fetch { .. })));
-        assert!(!folder.path().join("busybox-static").exists());
+        assert!(matches!(packages.cached("busybox", none), Err(Error::Fetch { .. })));
+        assert!(!folder.path().join("busybox").exists());
     }
 }

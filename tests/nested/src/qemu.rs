@@ -1,26 +1,21 @@
 //! QEMU's TCG, which emulates an AMD processor with SVM and nested paging.
 
 use crate::error::Error;
+use crate::machine::{COMMAND_LINE, Machine};
+use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// Starts a machine with this kernel, its console in a file.
+/// Starts a machine.
 ///
 /// # Errors
 /// [`Error::MissingProgram`], [`Error::File`].
-pub(crate) fn start(
-    kernel: &Path,
-    initramfs: &Path,
-    command_line: &str,
-    console: &Path,
-    log: &Path,
-) -> Result<Child, Error> {
-    let complaints = File::create(log).map_err(Error::file(log, "made"))?;
-    let mut serial = std::ffi::OsString::from("file:");
-    serial.push(console);
+pub(crate) fn start(machine: &Machine) -> Result<Child, Error> {
+    let complaints = File::create(&machine.log).map_err(Error::file(&machine.log, "made"))?;
+    let mut serial = OsString::from("file:");
+    serial.push(&machine.console);
     let mut command = Command::new(PROGRAM);
     command
         // Linux has page tables of 4 levels, as its KVM gives to guests.
@@ -31,10 +26,10 @@ pub(crate) fn start(
         .arg("-serial")
         .arg(serial)
         .arg("-kernel")
-        .arg(kernel)
+        .arg(&machine.kernel)
         .arg("-initrd")
-        .arg(initramfs)
-        .args(["-append", command_line])
+        .arg(&machine.initramfs)
+        .args(["-append", COMMAND_LINE])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(complaints);
