@@ -6,6 +6,7 @@ use crate::boot::load;
 use crate::cli::{HostChoice, RunOptions};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
+use crate::host::paging::Paging;
 use crate::machine::{Finished, Machine};
 use crate::memory::quantity::Bytes;
 use crate::memory::{available, resident};
@@ -92,7 +93,8 @@ fn pick(choice: HostChoice) -> Result<Host, Error> {
         HostChoice::Qemu => Ok(Host::Qemu),
         HostChoice::Auto => match KvmHost::open() {
             Ok(host) => {
-                say(format_args!("host KVM, which can be used here: {}", host.flavour.describe()));
+                let (flavour, paging) = (host.flavour.describe(), Paging::detect(host.flavour));
+                say(format_args!("host KVM, which can be used here: {flavour}; paging: {paging}"));
                 Ok(Host::Kvm(host))
             }
             Err(reason) => {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use system_tests::lane::Lane;
+use system_tests::paging::Paging;
 use system_tests::process::Running;
 use system_tests::verdict::{Failure, Verdict};
 
@@ -37,6 +38,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         .collect();
     trials.push(trial("host/no_qemu", || no_qemu(context)));
     trials.push(context.trial(Lane::Kvm, "host/doctor", || doctor(context)));
+    trials.push(context.trial(Lane::Kvm, "host/paging_is_named", || paging_is_named(context)));
     for lane in lanes {
         trials.push(context.trial(lane, "host/more_memory_than_there_is", move || too_much(context, lane)));
     }
@@ -96,6 +98,16 @@ fn no_qemu(context: &Context) -> Outcome {
 fn doctor(context: &Context) -> Outcome {
     let verdict = end(Command::new(&context.artifacts.vmm_stub).arg("doctor"))?;
     verdict.status(0)?.prints(["KVM", "can be used"])?;
+    Ok(())
+}
+
+/// What the doctor says of KVM's paging is what `--host auto` says.
+fn paging_is_named(context: &Context) -> Outcome {
+    let paging = Paging::of(&context.artifacts).map_err(|error| Failure::new(error.to_string()))?;
+    let mut command = Command::new(&context.artifacts.vmm_stub);
+    command.arg("run").arg(&context.artifacts.hello).args(["--host", "auto", "--timeout", "20s"]);
+    let verdict = end(&mut command)?;
+    verdict.status(0)?.complains_in_one_line()?.complains([&*format!("paging: {}\n", paging.name())])?;
     Ok(())
 }
 
