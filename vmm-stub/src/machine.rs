@@ -17,7 +17,7 @@ use crate::report::Ending;
 use crate::result::Published;
 use crate::statistics::ExitCounts;
 use crate::vcpu::cpuid;
-use crate::vcpu::registers::{self, Position};
+use crate::vcpu::registers::{self, Location};
 use crate::vcpu::run::{End, run_until_end};
 use crate::vcpu::thread::{VcpuThread, Wake};
 use crate::wait::Signals;
@@ -110,16 +110,16 @@ impl Machine {
             let end = run_until_end(&mut vcpu, &mut bus, &work_stop, &mut counts);
             let ended = Instant::now();
             bus.finish();
-            let position = Position::read(&vcpu);
-            (end, position, counts, bus, started, ended)
+            let location = Location::read(&vcpu);
+            (end, location, counts, bus, started, ended)
         })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let wake = thread.wait(signals, deadline);
         thread.stop()?;
-        let (end, position, counts, mut bus, started, ended) = thread.join()?;
+        let (end, location, counts, mut bus, started, ended) = thread.join()?;
         drop(vm);
 
-        let ending = end.and_then(|end| Ok(ending(end, wake?, limit, position)));
+        let ending = end.and_then(|end| Ok(ending(end, wake?, limit, location)));
         Ok(Finished {
             ending,
             counts,
@@ -136,7 +136,7 @@ impl Machine {
 
 /// How a machine ended, from how its vCPU did and why the wait for it ended. A guest that ended by itself has, even if
 /// its time was up in the same moment.
-fn ending(end: End, wake: Wake, limit: Option<Duration>, position: Option<Position>) -> Ending {
+fn ending(end: End, wake: Wake, limit: Option<Duration>, location: Option<Location>) -> Ending {
     let (status, detail) = match (end, wake) {
         (End::Status(status), _) => (status, None),
         (End::Unrunnable(reason), _) => (ExitStatus::Vmm(VmmStatus::GuestUnrunnable), Some(reason)),
@@ -145,7 +145,7 @@ fn ending(end: End, wake: Wake, limit: Option<Duration>, position: Option<Positi
             (ExitStatus::Vmm(VmmStatus::Timeout), limit.map(|limit| format!("it was {limit:?}")))
         }
     };
-    Ending { status, detail, position }
+    Ending { status, detail, location }
 }
 
 /// Tells KVM of every region of memory, one slot each.

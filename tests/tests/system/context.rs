@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use system_tests::artifact::Artifacts;
 use system_tests::boot::Boot;
 use system_tests::lane::{Lane, Lanes};
+use system_tests::paging::Paging;
 use system_tests::start_stub;
 use system_tests::verdict::{Failure, Verdict};
 
@@ -59,6 +60,11 @@ impl Context {
         let path = folder.path().join("hello");
         fs::write(&path, image).map_err(Failure::start)?;
         self.boot(lane, &path).end()
+    }
+
+    /// How the machine's KVM translates addresses.
+    pub(crate) fn paging(&self) -> Result<Paging, Failure> {
+        Paging::of(&self.artifacts).map_err(|error| Failure::new(error.to_string()))
     }
 
     /// Held while a guest fills GiBs of the host's memory, of which there is enough for one at a time.

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use system_tests::lane::Lane;
-use system_tests::paging::Paging;
 use system_tests::process::Running;
 use system_tests::verdict::{Failure, Verdict};
 
@@ -103,7 +102,7 @@ fn doctor(context: &Context) -> Outcome {
 
 /// What the doctor says of KVM's paging is what `--host auto` says.
 fn paging_is_named(context: &Context) -> Outcome {
-    let paging = Paging::of(&context.artifacts).map_err(|error| Failure::new(error.to_string()))?;
+    let paging = context.paging()?;
     let mut command = Command::new(&context.artifacts.vmm_stub);
     command.arg("run").arg(&context.artifacts.hello).args(["--host", "auto", "--timeout", "20s"]);
     let verdict = end(&mut command)?;

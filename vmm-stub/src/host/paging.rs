@@ -19,7 +19,7 @@ const PARAMETERS: [(&str, Paging, Paging); 2] = [
 /// Who translates guest-physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paging {
-    /// The processor, by extended page tables of Intel's (SDM volume 3, chapter 30.3).
+    /// The processor, by extended page tables of Intel's (SDM volume 3, "VMX Support for Address Translation").
     Ept,
     /// The processor, by nested page tables of AMD's (APM volume 2, 15.25).
     Npt,
