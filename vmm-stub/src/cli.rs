@@ -83,6 +83,11 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
 
+    /// Write what KVM has counted to this file, or to stdout for `-`, however the run ended: one JSON document with what is
+    /// mapped by which page size, and the statistics of the machine and its vCPU. For Linux 5.14 or newer, on KVM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+
     /// Arguments for the application.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<OsString>,
@@ -133,7 +138,7 @@ pub(crate) enum Request {
 /// Reads the command line of this process, whose first word is the program's name.
 ///
 /// # Errors
-/// [`Error::Usage`], [`Error::MachineWithoutQemu`].
+/// [`Error::Usage`], [`Error::MachineWithoutQemu`], [`Error::StatisticsOfQemu`].
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let command = match Program::try_parse_from(words) {
         Ok(program) => program.command,
@@ -143,6 +148,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
     match &command {
         Command::Run(RunOptions { host: HostChoice::Kvm, machine: Some(_), .. }) => {
             Err(Error::MachineWithoutQemu)
+        }
+        Command::Run(RunOptions { host: HostChoice::Qemu, stats: Some(_), .. }) => {
+            Err(Error::StatisticsOfQemu)
         }
         _ => Ok(Request::Do(command)),
     }
@@ -220,7 +228,12 @@ mod tests {
         let options = options(&["run", "hello"]);
         assert_eq!((options.memory.bytes(), options.timeout), (512 << 20, None));
         assert_eq!((options.host, options.log), (HostChoice::Kvm, LogLevel::Info));
-        assert!(options.arguments.is_empty() && !options.timing && options.result.is_none());
+        assert!(
+            options.arguments.is_empty()
+                && !options.timing
+                && options.result.is_none()
+                && options.stats.is_none()
+        );
         assert!(!options.audit && !options.dump_address_space);
     }
 
@@ -255,6 +268,7 @@ mod tests {
         assert!(error(&["run", "a", "--memory", "0"]).contains("the least is 8 MiB"));
         assert!(error(&["run", "a", "--log", "loud"]).contains("trace"));
         assert!(error(&["run", "a", "--machine", "q35"]).contains("--host qemu"));
+        assert!(error(&["run", "a", "--stats", "-", "--host", "qemu"]).contains("--host kvm"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::devices::console::Console;
 use crate::error::Error;
 use crate::host::kvm::{Flavour, KvmHost};
 use crate::host::pvm;
+use crate::kvm_statistics::Statistics;
+use crate::kvm_statistics::source::Sources;
 use crate::memory::size::MemoryLen;
 use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
@@ -44,7 +46,17 @@ pub(crate) struct Machine {
     vcpu: VcpuFd,
     memory: GuestMemory,
     tsc_hz: Option<u64>,
+    statistics: Option<Sources>,
     wants_result: bool,
+}
+
+/// What somebody asked for that a machine gives besides its ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// What the guest publishes.
+    pub(crate) result: bool,
+    /// What KVM counts.
+    pub(crate) statistics: bool,
 }
 
 /// What is left of a machine that has run.
@@ -54,7 +66,11 @@ pub(crate) struct Finished {
     pub(crate) counts: ExitCounts,
     pub(crate) lost_bytes: u64,
     pub(crate) dropped_records: u64,
+    /// Whether the last that was printed is no whole line.
+    pub(crate) is_in_line: bool,
     pub(crate) published: Published,
+    /// If they were asked for.
+    pub(crate) statistics: Option<Result<Statistics, Error>>,
     /// When the vCPU first entered the guest, and when it left it for the last time.
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
@@ -63,8 +79,7 @@ pub(crate) struct Finished {
 }
 
 impl Machine {
-    /// Builds a machine on a host and loads an image that was checked for this much memory. `wants_result` says whether
-    /// somebody asked for a result.
+    /// Builds a machine on a host and loads an image that was checked for this much memory.
     ///
     /// # Errors
     /// For memory the host lacks, and for what KVM refuses.
@@ -73,8 +88,9 @@ impl Machine {
         image: &Image,
         memory_len: MemoryLen,
         command_line: &str,
-        wants_result: bool,
+        wanted: Wanted,
     ) -> Result<Self, Error> {
+        let statistics = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
         let memory = backing::map(memory_len)?;
         add_memory_slots(&host.vm, &memory)?;
 
@@ -84,11 +100,11 @@ impl Machine {
         let information = HostInformation {
             doorbell_port: ports::DOORBELL,
             tsc_hz,
-            result_port: wants_result.then_some(ports::RESULT),
+            result_port: wanted.result.then_some(ports::RESULT),
         };
         start_info::write(&memory, memory_len, command_line, &information, PROCESSORS)?;
         set_start_state(&host, image, &memory)?;
-        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz, wants_result })
+        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz, statistics, wants_result: wanted.result })
     }
 
     /// Runs the machine to its end, or until the time limit or a signal ends it.
@@ -96,7 +112,7 @@ impl Machine {
     /// # Errors
     /// For a failure of the VMM itself; what goes wrong in the guest is an [`Ending`].
     pub(crate) fn run(self, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
-        let Self { vm, mut vcpu, memory, tsc_hz, wants_result } = self;
+        let Self { vm, mut vcpu, memory, tsc_hz, statistics, wants_result } = self;
         let output = std::io::stdout().as_fd().try_clone_to_owned().map_err(Error::system("print"))?;
         let stop = Arc::new(AtomicBool::new(false));
         // A file and not Stdout, whose buffer and retries would come between the console and a signal.
@@ -117,6 +133,7 @@ impl Machine {
         let wake = thread.wait(signals, deadline);
         thread.stop()?;
         let (end, location, counts, mut bus, started, ended) = thread.join()?;
+        let statistics = statistics.map(|sources| sources.read());
         drop(vm);
 
         let ending = end.and_then(|end| Ok(ending(end, wake?, limit, location)));
@@ -125,7 +142,9 @@ impl Machine {
             counts,
             lost_bytes: bus.lost_bytes(),
             dropped_records: bus.dropped_records(),
+            is_in_line: bus.is_in_line(),
             published: bus.take_published(),
+            statistics,
             started,
             ended,
             memory,
