@@ -14,6 +14,7 @@ use crate::host::pvm;
 use crate::kvm_statistics::Statistics;
 use crate::kvm_statistics::source::Sources;
 use crate::memory::size::MemoryLen;
+use crate::memory::slots::MemorySlots;
 use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
 use crate::result::Published;
@@ -27,14 +28,14 @@ use guest_interface::host_information::HostInformation;
 use guest_interface::layout::BOOT_PAGE_TABLES;
 use guest_interface::ports;
 use guest_interface::status::{ExitStatus, VmmStatus};
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{Bytes, GuestAddress};
 
 /// Number of vCPUs.
 const PROCESSORS: u8 = 1;
@@ -45,8 +46,9 @@ pub(crate) struct Machine {
     vm: VmFd,
     vcpu: VcpuFd,
     memory: GuestMemory,
+    slots: MemorySlots,
     tsc_hz: Option<u64>,
-    statistics: Option<Sources>,
+    sources: Option<Sources>,
     wants_result: bool,
 }
 
@@ -57,6 +59,8 @@ pub(crate) struct Wanted {
     pub(crate) result: bool,
     /// What KVM counts.
     pub(crate) statistics: bool,
+    /// In it, how many pages the guest has written.
+    pub(crate) dirty_log: bool,
 }
 
 /// What is left of a machine that has run.
@@ -90,9 +94,9 @@ impl Machine {
         command_line: &str,
         wanted: Wanted,
     ) -> Result<Self, Error> {
-        let statistics = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
+        let sources = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
         let memory = backing::map(memory_len)?;
-        add_memory_slots(&host.vm, &memory)?;
+        let slots = MemorySlots::add(&host.vm, &memory, wanted.dirty_log)?;
 
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();
         let tsc_hz = tsc_hz.map(|khz| u64::from(khz) * 1000).filter(|&hz| hz != 0);
@@ -104,7 +108,8 @@ impl Machine {
         };
         start_info::write(&memory, memory_len, command_line, &information, PROCESSORS)?;
         set_start_state(&host, image, &memory)?;
-        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz, statistics, wants_result: wanted.result })
+        let KvmHost { vm, vcpu, .. } = host;
+        Ok(Self { vm, vcpu, memory, slots, tsc_hz, sources, wants_result: wanted.result })
     }
 
     /// Runs the machine to its end, or until the time limit or a signal ends it.
@@ -112,7 +117,7 @@ impl Machine {
     /// # Errors
     /// For a failure of the VMM itself; what goes wrong in the guest is an [`Ending`].
     pub(crate) fn run(self, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
-        let Self { vm, mut vcpu, memory, tsc_hz, statistics, wants_result } = self;
+        let Self { vm, mut vcpu, memory, slots, tsc_hz, sources, wants_result } = self;
         let output = std::io::stdout().as_fd().try_clone_to_owned().map_err(Error::system("print"))?;
         let stop = Arc::new(AtomicBool::new(false));
         // A file and not Stdout, whose buffer and retries would come between the console and a signal.
@@ -133,7 +138,7 @@ impl Machine {
         let wake = thread.wait(signals, deadline);
         thread.stop()?;
         let (end, location, counts, mut bus, started, ended) = thread.join()?;
-        let statistics = statistics.map(|sources| sources.read());
+        let statistics = sources.map(|sources| sources.read(&vm, &slots));
         drop(vm);
 
         let ending = end.and_then(|end| Ok(ending(end, wake?, limit, location)));
@@ -165,24 +170,6 @@ fn ending(end: End, wake: Wake, limit: Option<Duration>, location: Option<Locati
         }
     };
     Ending { status, detail, location }
-}
-
-/// Tells KVM of every region of memory, one slot each.
-fn add_memory_slots(vm: &VmFd, memory: &GuestMemory) -> Result<(), Error> {
-    for (slot, region) in (0..).zip(memory.iter()) {
-        let slot = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: region.start_addr().0,
-            memory_size: region.len(),
-            userspace_addr: region.as_ptr() as u64,
-        };
-        // SAFETY: the region is one mapping of exactly this address and length, which stays until the process ends
-        // (see memory::backing), and regions of guest memory don't overlap. What the guest does to it races with no
-        // reference: the VMM reads and writes guest memory only through vm-memory's volatile accesses.
-        unsafe { vm.set_user_memory_region(slot) }.map_err(Error::kvm("the guest's memory"))?;
-    }
-    Ok(())
 }
 
 /// Sets CPUID, registers and, where guests start in 64-bit mode, page tables.

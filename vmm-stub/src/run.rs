@@ -137,7 +137,11 @@ fn run_on_kvm(
     process_started: Instant,
 ) -> Result<Outcome, Error> {
     let flavour = host.flavour;
-    let wanted = Wanted { result: options.result.is_some(), statistics: options.stats.is_some() };
+    let wanted = Wanted {
+        result: options.result.is_some(),
+        statistics: options.stats.is_some(),
+        dirty_log: options.dirty_log,
+    };
     let machine = Machine::build(host, image, options.memory, command_line, wanted)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {

@@ -6,6 +6,7 @@
 //! | `host` | `kvm` or `kvm-pvm` |
 //! | `paging` | how KVM translates addresses, as `vmm-stub doctor` names it |
 //! | `mapped` | entries with which KVM maps guest memory at the guest's end, by page size: `4k`, `2m`, `1g` |
+//! | `dirty_pages` | with `--dirty-log`: pages of 4 KiB that KVM has mapped for writing, since the guest wrote them, or because it read them when nothing kept KVM from allowing both; not what the VMM wrote |
 //! | `vm` | all that KVM counts for the machine, by KVM's names; histograms are arrays |
 //! | `vcpus` | the same for each vCPU |
 //!
@@ -30,7 +31,7 @@ pub(crate) struct Document {
 
 impl fmt::Display for Document {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Statistics { vm, vcpus } = &self.statistics;
+        let Statistics { vm, vcpus, dirty_pages } = &self.statistics;
         write!(formatter, r#"{{"schema":"{SCHEMA}","host":"{}","paging":"{}""#, self.host, self.paging)?;
         let mapped = MAPPED.iter().filter_map(|(name, counted)| {
             let statistic = vm.iter().find(|statistic| statistic.name == *counted)?;
@@ -38,6 +39,9 @@ impl fmt::Display for Document {
         });
         formatter.write_str(r#","mapped":"#)?;
         object(formatter, mapped)?;
+        if let Some(pages) = dirty_pages {
+            write!(formatter, r#","dirty_pages":{pages}"#)?;
+        }
         formatter.write_str(r#","vm":"#)?;
         object(formatter, by_name(vm))?;
         formatter.write_str(r#","vcpus":"#)?;
@@ -93,8 +97,8 @@ mod tests {
         Statistic { name: name.to_owned(), values }
     }
 
-    fn document(vm: Vec<Statistic>, vcpus: Vec<Vec<Statistic>>) -> String {
-        let statistics = Statistics { vm, vcpus };
+    fn document(vm: Vec<Statistic>, vcpus: Vec<Vec<Statistic>>, dirty_pages: Option<u64>) -> String {
+        let statistics = Statistics { vm, vcpus, dirty_pages };
         Document { host: "kvm", paging: Paging::Npt, statistics }.to_string()
     }
 
@@ -106,16 +110,16 @@ mod tests {
         let vcpus =
             vec![vec![single("exits", 5), histogram], vec![statistic("empty", Values::Several(vec![]))]];
         let expected = concat!(
-            r#"{"schema":"freehold.vmm-stub.statistics/1","host":"kvm","paging":"SVM+NPT","mapped":{"4k":7,"2m":60},"#,
+            r#"{"schema":"freehold.vmm-stub.statistics/1","host":"kvm","paging":"SVM+NPT","mapped":{"4k":7,"2m":60},"dirty_pages":33,"#,
             r#""vm":{"pages_2m":60,"pages_4k":7,"remote_tlb_flush":0},"#,
             r#""vcpus":[{"exits":5,"wait_hist":[1,0,18446744073709551615]},{"empty":[]}]}"#,
         );
-        assert_eq!(document(vm, vcpus), expected);
+        assert_eq!(document(vm, vcpus, Some(33)), expected);
     }
 
     #[test]
     fn a_kernel_that_counts_nothing_leaves_empty_objects() {
         let expected = r#"{"schema":"freehold.vmm-stub.statistics/1","host":"kvm","paging":"SVM+NPT","mapped":{},"vm":{},"vcpus":[]}"#;
-        assert_eq!(document(vec![], vec![]), expected);
+        assert_eq!(document(vec![], vec![], None), expected);
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Values {
 pub(crate) struct Statistics {
     pub(crate) vm: Vec<Statistic>,
     pub(crate) vcpus: Vec<Vec<Statistic>>,
+    /// Pages of 4 KiB that the guest has written, if KVM has noted it.
+    pub(crate) dirty_pages: Option<u64>,
 }
 
 /// Why there are no statistics.
@@ -49,6 +51,9 @@ pub(crate) enum StatisticsError {
 
     #[error("they can't be read ({0})")]
     Read(io::Error),
+
+    #[error("which pages were written can't be read ({0})")]
+    DirtyLog(io::Error),
 
     #[error("their header counts {0} of them")]
     TooMany(u32),

@@ -4,7 +4,9 @@ use super::layout::Layout;
 use super::{Statistic, Statistics, StatisticsError};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
+use crate::memory::slots::MemorySlots;
 use kvm_bindings::{KVM_CAP_BINARY_STATS_FD, KVMIO};
+use kvm_ioctls::VmFd;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -34,14 +36,17 @@ impl Sources {
         open().map_err(Error::StatisticsUnusable)
     }
 
-    /// Reads the statistics as they are at this moment.
+    /// Reads the statistics as they are at this moment, and how many pages were written.
     ///
     /// # Errors
     /// [`Error::StatisticsLost`].
-    pub(crate) fn read(&self) -> Result<Statistics, Error> {
+    pub(crate) fn read(&self, vm: &VmFd, slots: &MemorySlots) -> Result<Statistics, Error> {
         let read = || {
             let vcpus = self.vcpus.iter().map(Source::read).collect::<Result<_, _>>()?;
-            Ok(Statistics { vm: self.vm.read()?, vcpus })
+            let statistics = self.vm.read()?;
+            let dirty_pages = slots.take_written_pages(vm);
+            let dirty_pages = dirty_pages.map_err(|error| StatisticsError::DirtyLog(error.into()))?;
+            Ok(Statistics { vm: statistics, vcpus, dirty_pages })
         };
         read().map_err(Error::StatisticsLost)
     }
