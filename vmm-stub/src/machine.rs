@@ -14,7 +14,7 @@ use crate::host::pvm;
 use crate::kvm_statistics::Statistics;
 use crate::kvm_statistics::source::Sources;
 use crate::memory::size::MemoryLen;
-use crate::memory::slots::MemorySlots;
+use crate::memory::slots::{MemorySlots, SlotDemands};
 use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
 use crate::result::Published;
@@ -96,7 +96,11 @@ impl Machine {
     ) -> Result<Self, Error> {
         let sources = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
         let memory = backing::map(memory_len)?;
-        let slots = MemorySlots::add(&host.vm, &memory, wanted.dirty_log)?;
+        let demands = SlotDemands {
+            protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
+            notes_writes: wanted.dirty_log,
+        };
+        let slots = MemorySlots::add(&host.vm, &memory, demands)?;
 
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();
         let tsc_hz = tsc_hz.map(|khz| u64::from(khz) * 1000).filter(|&hz| hz != 0);
