@@ -1,6 +1,7 @@
 //! What all tests share.
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -71,6 +72,14 @@ impl Context {
     pub(crate) fn large_guest(&self) -> MutexGuard<'_, ()> {
         self.large_guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `--timing` has printed.
+pub(crate) fn timing(verdict: &Verdict) -> Result<Value, Failure> {
+    let stderr = verdict.stderr();
+    let timing = stderr.lines().find_map(|line| line.strip_prefix("timing: ")).unwrap_or_default();
+    serde_json::from_str(timing)
+        .map_err(|error| verdict.failure(format!("no timing line can be read: {error}")))
 }
 
 /// A test that needs no lane.

@@ -1,6 +1,6 @@
 //! The appliance `hello`: memory, command line and console on every host.
 
-use crate::context::{Context, OnLane, Outcome};
+use crate::context::{Context, OnLane, Outcome, timing};
 use libtest_mimic::Trial;
 use std::fs;
 use system_tests::lane::Lane;
@@ -136,10 +136,7 @@ fn one_exit_a_line(context: &Context) -> Outcome {
     let boot = context.boot(Lane::Kvm, &context.artifacts.hello).options(["--timing"]).arguments(ARGUMENTS);
     let verdict = boot.end()?;
     greets(&verdict)?;
-    let stderr = verdict.stderr();
-    let timing = stderr.lines().find_map(|line| line.strip_prefix("timing: ")).unwrap_or_default();
-    let timing: serde_json::Value = serde_json::from_str(timing)
-        .map_err(|error| verdict.failure(format!("no timing line can be read: {error}")))?;
+    let timing = timing(&verdict)?;
     let lines = verdict.stdout().lines().count() as u64;
     let exits = &timing["exits"];
     if exits["doorbell"].as_u64() != Some(lines) || exits["serial"].as_u64() != Some(0) {

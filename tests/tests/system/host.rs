@@ -72,6 +72,9 @@ fn no_permission_on_kvm(context: &Context) -> Outcome {
     let mut command = as_nobody(context, folder.path())?;
     let verdict = end(command.args(["run", "hello"]))?;
     is_unable(&verdict)?.complains_in_one_line()?.complains([KVM, "ermission", "kvm"])?;
+    let mut command = as_nobody(context, folder.path())?;
+    let verdict = end(command.args(["run", "hello", "--host", "auto", "--stats", "-"]))?;
+    is_unable(&verdict)?.complains_in_one_line()?.complains([KVM, "leave --stats out"])?;
     let verdict = end(as_nobody(context, folder.path())?.arg("doctor"))?;
     is_unable(&verdict)?.prints([KVM, "ermission"])?;
     Ok(())
