@@ -63,7 +63,7 @@ impl Paging {
         }
     }
 
-    /// Whether the processor walks tables of guest-physical addresses, which are the VMM's memory slots page by page.
+    /// Whether the processor walks a second set of tables, which KVM keeps by guest-physical address.
     #[must_use]
     pub const fn is_nested(self) -> bool {
         matches!(self, Self::Ept | Self::Npt)

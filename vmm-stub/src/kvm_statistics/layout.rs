@@ -10,7 +10,7 @@ use kvm_bindings::{
 };
 use std::mem::offset_of;
 
-/// Bounds on what a kernel may say. Linux 6.18 has some 70 statistics, names of 48 bytes, and 3 KiB of data.
+/// Bounds on what a kernel may say. Linux 6.18 has some 50 for a vCPU, names of 48 bytes, and 1.1 KiB of data.
 const COUNT_MAX: u32 = 4096;
 const NAME_LEN_MAX: u32 = 1024;
 const DATA_LEN_MAX: usize = 1 << 20;
