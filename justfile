@@ -36,15 +36,37 @@ run *arguments: build
     fi
     exec "$vmm_stub" run "$image" --host auto --memory 1G "$@"
 
-# Run all tests, on the host and whole systems on every host of guests; or `just test miri`, `just test loom`: the memory core.
+# Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.
 test what="all":
-    @case {{ quote(what) }} in all | miri | miri-short | loom) ;; *) \
-        echo "just test: there is no such part; there are miri, miri-short, loom, and everything else, without a word" >&2; exit 2 ;; \
+    @case {{ quote(what) }} in all | npt | ept | loom | miri | miri-short) ;; \
+        help) printf '%s\n' "just test             everything but the parts below" \
+            "just test npt         whole systems on Linux's KVM with SVM and nested paging, on an emulated processor" \
+            "just test ept         whole systems on Linux's KVM with VMX and EPT, on an emulated processor" \
+            "just test loom        the memory core's atomics, in every order" \
+            "just test miri        the memory core, each access checked; miri-short: some of it"; exit ;; \
+        *) echo "just test: there is no such part; see \`just test help\`" >&2; exit 2 ;; \
     esac
-    @{{ quote(just_executable()) }} _test-{{ quote(what) }}
+    @[ {{ quote(what) }} = help ] || {{ quote(just_executable()) }} _test-{{ quote(what) }}
 
 _test-all: build _build-test-guests _qemu
     cargo test --workspace --locked
+
+_test-npt: (_test-nested "npt")
+
+_test-ept: (_test-nested "ept")
+
+# Linux's own KVM on a processor that an emulator makes. All that runs inside is linked statically.
+_test-nested lane: build _build-test-guests _qemu
+    #!/usr/bin/env bash
+    set -euo pipefail
+    target=x86_64-unknown-linux-musl
+    rustup target list --installed | grep -qx $target || rustup target add $target
+    cargo build --quiet --locked --release --package nested-kvm
+    cargo build --quiet --locked --release --target $target --package vmm-stub
+    system_tests=$(cargo test --quiet --locked --no-run --release --target $target --package system-tests --test system \
+        --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+    exec {{ quote(target_dir) }}/release/nested-kvm {{ lane }} --target-dir {{ quote(target_dir) }} \
+        --vmm-stub {{ quote(target_dir) }}/$target/release/vmm-stub --system-tests "$system_tests"
 
 # Miri checks each access; leaks are errors. All of it takes half an hour; the short part has some of each.
 _test-miri: (_miri "memory::")

@@ -10,6 +10,7 @@
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
 //! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
+//! | [`hugetlb_pool`] | the host's pool of 2 MiB pages, for a while as large as a test needs it |
 //! | [`contest`], [`random`] | benchmarks of several contestants by turns, and what they draw from |
 //! | [`memory_stress`] | runs of memory-stress in a guest and as a process, to compare |
 //! | [`empty_guest`] | the least guest there can be, for scale |
@@ -19,6 +20,7 @@ pub mod boot;
 pub mod contest;
 pub mod elf;
 pub mod empty_guest;
+pub mod hugetlb_pool;
 pub mod lane;
 pub mod memory_stress;
 pub mod paging;

@@ -1,6 +1,7 @@
 //! The command line of this program.
 
 use crate::error::Error;
+use crate::memory::backing::Backing;
 use crate::memory::size::MemoryLen;
 use crate::qemu::arguments::QemuMachine;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -49,6 +50,10 @@ pub(crate) struct RunOptions {
     /// RAM, a number of whole pages, with K, M, G or T behind it.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     pub(crate) memory: MemoryLen,
+
+    /// Host memory behind RAM on KVM; without it transparent huge pages, or small pages where there are none.
+    #[arg(long, value_enum)]
+    pub(crate) backing: Option<Backing>,
 
     /// End the guest after this long, with ms, s, m or h behind it; without it, never.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -143,7 +148,8 @@ pub(crate) enum Request {
 /// Reads the command line of this process, whose first word is the program's name.
 ///
 /// # Errors
-/// [`Error::Usage`], [`Error::MachineWithoutQemu`], [`Error::StatisticsOfQemu`].
+/// [`Error::Usage`], [`Error::MachineWithoutQemu`], [`Error::StatisticsOfQemu`], [`Error::BackingWithoutKvm`],
+/// [`Error::BackingMisfit`].
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let command = match Program::try_parse_from(words) {
         Ok(program) => program.command,
@@ -156,6 +162,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
         }
         Command::Run(RunOptions { host: HostChoice::Qemu, stats: Some(_), .. }) => {
             Err(Error::StatisticsOfQemu)
+        }
+        Command::Run(RunOptions { host: HostChoice::Qemu, backing: Some(_), .. }) => {
+            Err(Error::BackingWithoutKvm)
+        }
+        Command::Run(RunOptions { backing: Some(backing), memory, .. }) if !backing.fits(*memory) => {
+            Err(Error::BackingMisfit { len_bytes: memory.bytes() })
         }
         _ => Ok(Request::Do(command)),
     }
@@ -255,6 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn a_backing_is_chosen_on_kvm_for_memory_that_it_fits() {
+        let backing = |words: &[&str]| options(&[&["run", "hello"], words].concat()).backing;
+        assert_eq!(backing(&[]), None);
+        assert_eq!(backing(&["--backing", "anonymous"]), Some(Backing::Anonymous));
+        assert_eq!(
+            backing(&["--backing", "thp", "--host", "auto", "--memory", "65540K"]),
+            Some(Backing::Thp)
+        );
+        assert_eq!(backing(&["--backing", "hugetlb-2m", "--memory", "66M"]), Some(Backing::Hugetlb2m));
+        let misfit = error(&["run", "hello", "--backing", "hugetlb-2m", "--memory", "67M"]);
+        assert!(misfit.contains("2 MiB") && misfit.ends_with("the next lower is 66M"), "{misfit}");
+    }
+
+    #[test]
     fn what_follows_the_dashes_is_the_applications() {
         let options = options(&["run", "hello", "--timeout", "1s", "--", "--timeout", "2s", "--", "x"]);
         assert_eq!(options.timeout, Some(Duration::from_secs(1)));
@@ -275,6 +301,8 @@ mod tests {
         assert!(error(&["run", "a", "--machine", "q35"]).contains("--host qemu"));
         assert!(error(&["run", "a", "--stats", "-", "--host", "qemu"]).contains("--host kvm"));
         assert!(error(&["run", "a", "--dirty-log"]).contains("--stats <FILE>"));
+        assert!(error(&["run", "a", "--backing", "file"]).contains("anonymous, thp, hugetlb-2m"));
+        assert!(error(&["run", "a", "--backing", "thp", "--host", "qemu"]).contains("--host kvm"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
 use crate::document_file::DocumentKind;
 use crate::host::kvm::KvmUnusable;
 use crate::kvm_statistics::StatisticsError;
+use crate::memory::backing::hugetlb::HugetlbUnable;
+use crate::memory::backing::transparent::ThpUnable;
 use crate::memory::quantity::Bytes;
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 use guest_interface::status::VmmStatus;
@@ -50,6 +52,14 @@ pub(crate) enum Error {
 
     #[error("--stats tells what KVM counts; use it with --host kvm or --host auto")]
     StatisticsOfQemu,
+    #[error("--backing picks host memory for a guest on KVM; use it with --host kvm or --host auto")]
+    BackingWithoutKvm,
+
+    #[error(
+        "--memory is {len_bytes} bytes and --backing hugetlb-2m needs whole pages of 2 MiB; the next lower is {}M",
+        .len_bytes >> 21 << 1
+    )]
+    BackingMisfit { len_bytes: u64 },
 
     #[error("--result and --stats name the same file, {0:?}; give them two")]
     SameFile(PathBuf),
@@ -74,6 +84,18 @@ pub(crate) enum Error {
 
     #[error("the host can't map the guest's memory: {0}; give a smaller --memory")]
     MapMemory(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    #[error(transparent)]
+    Thp(#[from] ThpUnable),
+
+    #[error(transparent)]
+    Hugetlb(#[from] HugetlbUnable),
+
+    #[error(
+        "--backing picks host memory for a guest on KVM, which can't be used: {unusable}; \
+         see `vmm-stub doctor`, or leave --backing out to run on QEMU"
+    )]
+    BackingNeedsKvm { unusable: KvmUnusable },
 
     #[error("{unusable}; {}", .unusable.advice())]
     Kvm { unusable: KvmUnusable },
@@ -143,12 +165,17 @@ impl Error {
             | Self::ArgumentWithNul(_)
             | Self::CommandLineTooLong { .. }
             | Self::MachineWithoutQemu
+            | Self::BackingWithoutKvm
+            | Self::BackingMisfit { .. }
             | Self::StatisticsOfQemu
             | Self::SameFile(_)
             | Self::NotAFile { .. }
             | Self::Unwritable { .. } => VmmStatus::Refused,
             Self::HostMemory { .. }
             | Self::MapMemory(_)
+            | Self::Thp(_)
+            | Self::Hugetlb(_)
+            | Self::BackingNeedsKvm { .. }
             | Self::Kvm { .. }
             | Self::StatisticsNeedKvm { .. }
             | Self::StatisticsMissing

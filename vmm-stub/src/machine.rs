@@ -13,6 +13,7 @@ use crate::host::kvm::{Flavour, KvmHost};
 use crate::host::pvm;
 use crate::kvm_statistics::Statistics;
 use crate::kvm_statistics::source::Sources;
+use crate::memory::backing::Backing;
 use crate::memory::size::MemoryLen;
 use crate::memory::slots::{MemorySlots, SlotDemands};
 use crate::memory::{GuestMemory, backing};
@@ -91,11 +92,12 @@ impl Machine {
         host: KvmHost,
         image: &Image,
         memory_len: MemoryLen,
+        backing: Option<Backing>,
         command_line: &str,
         wanted: Wanted,
     ) -> Result<Self, Error> {
         let sources = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
-        let memory = backing::map(memory_len)?;
+        let memory = backing::map(memory_len, backing)?;
         let demands = SlotDemands {
             protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
             notes_writes: wanted.dirty_log,

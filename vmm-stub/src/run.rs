@@ -11,8 +11,9 @@ use crate::host::paging::Paging;
 use crate::kvm_statistics::document::Document;
 use crate::kvm_statistics::output::Output;
 use crate::machine::{Finished, Machine, Wanted};
+use crate::memory::backing::Backing;
 use crate::memory::quantity::Bytes;
-use crate::memory::{available, resident};
+use crate::memory::{backing, resident};
 use crate::qemu;
 use crate::report::{Ending, say};
 use crate::result::Published;
@@ -57,7 +58,7 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
     };
     let command_line = command_line::build(kernel, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
-    available::check(options.memory)?;
+    backing::check(options.backing, options.memory)?;
     let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path);
     let result_file = options.result.as_deref().map(prepare_result).transpose()?;
     let statistics_output = options.stats.as_deref().map(Output::prepare).transpose()?;
@@ -120,6 +121,7 @@ fn pick(options: &RunOptions) -> Result<Host, Error> {
                 Ok(Host::Kvm(host))
             }
             Err(unusable) if options.stats.is_some() => Err(Error::StatisticsNeedKvm { unusable }),
+            Err(unusable) if options.backing.is_some() => Err(Error::BackingNeedsKvm { unusable }),
             Err(reason) => {
                 say(format_args!("host QEMU, because KVM can't be used: {reason}"));
                 Ok(Host::Qemu)
@@ -142,7 +144,7 @@ fn run_on_kvm(
         statistics: options.stats.is_some(),
         dirty_log: options.dirty_log,
     };
-    let machine = Machine::build(host, image, options.memory, command_line, wanted)?;
+    let machine = Machine::build(host, image, options.memory, options.backing, command_line, wanted)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
@@ -155,7 +157,8 @@ fn run_on_kvm(
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };
         let teardown = finished.ended.elapsed();
         let inside = Some(look_inside(&finished));
-        print_timing(&Timing { host: flavour.name(), moments, teardown, inside });
+        let backing = options.backing.map(Backing::name);
+        print_timing(&Timing { host: flavour.name(), backing, moments, teardown, inside });
     }
     let document =
         |statistics| Document { host: flavour.name(), paging: Paging::detect(flavour), statistics };
@@ -195,7 +198,7 @@ fn run_on_qemu(
         let moments =
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };
         let teardown = finished.ended.elapsed();
-        print_timing(&Timing { host: "qemu", moments, teardown, inside: None });
+        print_timing(&Timing { host: "qemu", backing: None, moments, teardown, inside: None });
     }
     Ok(Outcome {
         ending: finished.ending,

@@ -3,6 +3,7 @@
 //! | field | meaning |
 //! |---|---|
 //! | `host` | `kvm`, `kvm-pvm` or `qemu` |
+//! | `backing` | what `--backing` asked for |
 //! | `setup_us` | from the first instruction of `main` to the first entry of the guest, or to the start of QEMU. What the kernel and the dynamic linker take to start this process comes before it and is not included |
 //! | `guest_us` | from there until the guest, or QEMU, has ended |
 //! | `boot_us` | of that, from the kernel's first Rust code to the start of the application, by the guest's own clock |
@@ -11,9 +12,9 @@
 //! | `exits` | number of VM exits, in total and by kind |
 //! | `dropped_records` | console doorbells that named no line |
 //! | `vmm_peak_rss_kib` | peak of the resident memory of this process that is not the guest's |
-//! | `guest_resident_kib` | guest memory that was touched, and so is backed by the host |
+//! | `guest_resident_kib` | guest memory that the host has backed: what was touched, or all that a pool has given |
 //!
-//! A field that is not known is left out: under QEMU all that is inside the guest, and `boot_us` and `application_us`
+//! A field that is not known is left out: a backing that was not asked for, under QEMU all that is inside the guest, and `boot_us` and `application_us`
 //! of a guest that stamped no milestones or ones that make no sense.
 
 use crate::memory::resident::Resident;
@@ -43,6 +44,7 @@ pub(crate) struct Inside {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     pub(crate) host: &'static str,
+    pub(crate) backing: Option<&'static str>,
     pub(crate) moments: Moments,
     pub(crate) teardown: Duration,
     pub(crate) inside: Option<Inside>,
@@ -87,6 +89,9 @@ impl fmt::Display for Timing {
             ("guest_resident_kib", resident.map(|resident| resident.guest_kib)),
         ];
         write!(formatter, r#"{{"host":"{}""#, self.host)?;
+        if let Some(backing) = self.backing {
+            write!(formatter, r#","backing":"{backing}""#)?;
+        }
         for (name, number) in numbers {
             if let Some(number) = number {
                 write!(formatter, r#","{name}":{number}"#)?;
@@ -137,11 +142,11 @@ mod tests {
         assert_eq!(stages([1, u64::MAX, 1], 0), (None, None), "no frequency");
     }
 
-    fn timing(inside: Option<Inside>) -> String {
+    fn timing(backing: Option<&'static str>, inside: Option<Inside>) -> String {
         let start = Instant::now();
         let after = |us| start + Duration::from_micros(us);
         let moments = Moments { process_started: start, guest_started: after(100), guest_ended: after(350) };
-        Timing { host: "kvm", moments, teardown: Duration::from_micros(7), inside }.to_string()
+        Timing { host: "kvm", backing, moments, teardown: Duration::from_micros(7), inside }.to_string()
     }
 
     #[test]
@@ -152,12 +157,12 @@ mod tests {
             dropped_records: 2,
             resident: Some(Resident { guest_kib: 2048, vmm_peak_kib: 1500 }),
         };
-        let expected = r#"{"host":"kvm","setup_us":100,"guest_us":250,"boot_us":40,"teardown_us":7,"dropped_records":2,"vmm_peak_rss_kib":1500,"guest_resident_kib":2048,"exits":{"total":4,"doorbell":3,"result":0,"serial":0,"exit":1,"sleep":0,"unknown_port":0,"mmio":0,"interrupted":0,"other":0}}"#;
-        assert_eq!(timing(Some(inside)), expected);
+        let expected = r#"{"host":"kvm","backing":"thp","setup_us":100,"guest_us":250,"boot_us":40,"teardown_us":7,"dropped_records":2,"vmm_peak_rss_kib":1500,"guest_resident_kib":2048,"exits":{"total":4,"doorbell":3,"result":0,"serial":0,"exit":1,"sleep":0,"unknown_port":0,"mmio":0,"interrupted":0,"other":0}}"#;
+        assert_eq!(timing(Some("thp"), Some(inside)), expected);
     }
 
     #[test]
     fn a_run_under_qemu_tells_only_what_is_outside() {
-        assert_eq!(timing(None), r#"{"host":"kvm","setup_us":100,"guest_us":250,"teardown_us":7}"#);
+        assert_eq!(timing(None, None), r#"{"host":"kvm","setup_us":100,"guest_us":250,"teardown_us":7}"#);
     }
 }

@@ -22,14 +22,13 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     // Only root can become somebody else; elsewhere the lane itself is missing when the permission is.
     let others_may = fs::metadata(KVM).map_or(true, |kvm| kvm.mode() & 0o006 != 0);
     let is_root = nix::unistd::geteuid().is_root();
-    let no_permission: [Alone; 2] = [
-        ("host/no_permission_on_kvm", no_permission_on_kvm),
-        ("host/auto_takes_qemu_without_kvm", auto_takes_qemu_without_kvm),
+    let no_permission: [(Lane, Alone); 3] = [
+        (Lane::Kvm, ("host/no_permission_on_kvm", no_permission_on_kvm)),
+        (Lane::Kvm, ("host/auto_does_not_drop_a_backing", auto_does_not_drop_a_backing)),
+        (Lane::QemuMicrovm, ("host/auto_takes_qemu_without_kvm", auto_takes_qemu_without_kvm)),
     ];
-    let lanes = [Lane::Kvm, Lane::QemuMicrovm];
-    let mut trials: Vec<Trial> = lanes
+    let mut trials: Vec<Trial> = no_permission
         .into_iter()
-        .zip(no_permission)
         .map(|(lane, (name, test))| {
             let ignored = !is_root || others_may || context.lanes.missing(lane).is_some();
             trial(name, move || test(context)).with_ignored_flag(ignored)
@@ -38,7 +37,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     trials.push(trial("host/no_qemu", || no_qemu(context)));
     trials.push(context.trial(Lane::Kvm, "host/doctor", || doctor(context)));
     trials.push(context.trial(Lane::Kvm, "host/paging_is_named", || paging_is_named(context)));
-    for lane in lanes {
+    for lane in [Lane::Kvm, Lane::QemuMicrovm] {
         trials.push(context.trial(lane, "host/more_memory_than_there_is", move || too_much(context, lane)));
     }
     trials
@@ -86,6 +85,15 @@ fn auto_takes_qemu_without_kvm(context: &Context) -> Outcome {
     let verdict = end(command.args(["run", "hello", "--host", "auto", "--timeout", "20s"]))?;
     verdict.status(0)?.prints(["hello from Freehold, running at ring 0"])?;
     verdict.complains_in_one_line()?.complains(["QEMU", KVM])?;
+    Ok(())
+}
+
+/// QEMU knows nothing of `--backing`, so what was asked for would be lost without a word.
+fn auto_does_not_drop_a_backing(context: &Context) -> Outcome {
+    let folder = tempfile::tempdir().map_err(Failure::start)?;
+    let mut command = as_nobody(context, folder.path())?;
+    let verdict = end(command.args(["run", "hello", "--host", "auto", "--backing", "anonymous"]))?;
+    is_unable(&verdict)?.complains_in_one_line()?.complains(["--backing", KVM, "QEMU"])?;
     Ok(())
 }
 

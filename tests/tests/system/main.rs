@@ -5,6 +5,7 @@
 //! `FREEHOLD_REQUIRE_LANES` names that lane. The binaries under test come from `just build`.
 
 mod acpi;
+mod backing;
 mod context;
 mod corruption;
 mod forbidden;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         hello::trials,
         memory::trials,
         memory_map::trials,
+        backing::trials,
         acpi::trials,
         stress::trials,
         misbehave::trials,

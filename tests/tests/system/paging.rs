@@ -25,7 +25,7 @@ const LARGE_PAGE_LEN: u64 = 2 * MIB;
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let tests: [Alone; 9] = [
+    let tests: [Alone; 10] = [
         ("paging/statistics_in_a_file", statistics_in_a_file),
         ("paging/statistics_on_stdout", statistics_on_stdout),
         ("paging/statistics_of_a_panic", statistics_of_a_panic),
@@ -33,6 +33,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         ("paging/statistics_that_are_lost", statistics_that_are_lost),
         ("paging/statistics_and_result", statistics_and_result),
         ("paging/pages_written_are_counted", pages_written_are_counted),
+        ("paging/memory_is_mapped_by_4_kib", mapped_by_4_kib),
         ("paging/tables_are_read_only", tables_are_read_only),
         ("paging/where_no_device_is", where_no_device_is),
     ];
@@ -206,6 +207,11 @@ fn mapped_by_2_mib(context: &Context) -> Outcome {
         return Err(verdict.failure(format!("of {tested} bytes {by_large} are mapped by 2 MiB, not {least}")));
     }
     Ok(())
+}
+
+fn mapped_by_4_kib(context: &Context) -> Outcome {
+    let (verdict, _, document) = stress(context, &["--backing", "anonymous"])?;
+    mapped_by_4_kib_alone(&verdict, &document)
 }
 
 fn mapped_by_4_kib_alone(verdict: &Verdict, document: &Value) -> Outcome {

@@ -215,6 +215,9 @@ fn command_line(context: &Context) -> Outcome {
         (&["run", hello, "--host", "bare-metal"], "bare-metal"),
         (&["run", hello, "--host", "qemu", "--machine", "pdp11"], "pdp11"),
         (&["run", hello, "--machine", "q35"], "--host qemu"),
+        (&["run", hello, "--backing", "hugetlb-1t"], "hugetlb-2m"),
+        (&["run", hello, "--backing", "hugetlb-2m", "--memory", "65M"], "the next lower is 64M"),
+        (&["run", hello, "--backing", "anonymous", "--host", "qemu"], "--host kvm"),
         (&["run", hello, "--log", "loud"], "loud"),
         (&["doctor", "again"], "again"),
     ] {

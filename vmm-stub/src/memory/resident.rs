@@ -2,7 +2,8 @@
 //!
 //! The kernel keeps only one high-water mark, of both together. Guest memory never shrinks while a machine runs, so what
 //! of it is resident at the end was also its peak, and the difference is the peak of the VMM itself. Not in it: memory
-//! the kernel uses on our behalf (page tables, KVM's own).
+//! the kernel uses on our behalf (page tables, KVM's own). Pages of the hugetlb pool are in neither: the kernel counts
+//! them apart.
 
 use crate::memory::GuestMemory;
 use std::ops::Range;
@@ -30,8 +31,7 @@ pub(crate) fn measure(memory: &GuestMemory) -> Option<Resident> {
         })
         .collect();
     let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
-    let guest_kib = resident_within(&smaps, &ranges);
-    Some(Resident { guest_kib, vmm_peak_kib: peak_kib.saturating_sub(guest_kib) })
+    Some(Resident::new(peak_kib, Backed::within(&smaps, &ranges)))
 }
 
 /// The value of a line `name   123 kB`.
@@ -40,19 +40,43 @@ fn field_kib(text: &str, name: &str) -> Option<u64> {
     value.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Sum of the resident KiB of all mappings in `smaps` (proc_pid_smaps(5)) that lie in one of the ranges. The kernel
-/// merges adjacent mappings only if they are alike, and nothing else here is like guest memory in its advice.
-fn resident_within(smaps: &str, ranges: &[Range<u64>]) -> u64 {
-    let mut sum_kib: u64 = 0;
-    let mut inside = false;
-    for line in smaps.lines() {
-        if let Some(mapping) = mapping_range(line) {
-            inside = ranges.iter().any(|range| range.start < mapping.end && mapping.start < range.end);
-        } else if inside && let Some(kib) = field_kib(line, "Rss:") {
-            sum_kib = sum_kib.saturating_add(kib);
+impl Resident {
+    fn new(peak_kib: u64, guest: Backed) -> Self {
+        Self {
+            guest_kib: guest.resident_kib.saturating_add(guest.hugetlb_kib),
+            vmm_peak_kib: peak_kib.saturating_sub(guest.resident_kib),
         }
     }
-    sum_kib
+}
+
+/// Host memory behind some mappings, in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Backed {
+    /// Pages that count as resident.
+    resident_kib: u64,
+    /// Pages of the hugetlb pool, which don't.
+    hugetlb_kib: u64,
+}
+
+impl Backed {
+    /// Sums over all mappings in `smaps` (proc_pid_smaps(5)) that lie in one of the ranges. The kernel merges adjacent
+    /// mappings only if they are alike, and nothing else here is like guest memory in its advice.
+    fn within(smaps: &str, ranges: &[Range<u64>]) -> Self {
+        let mut sum = Self::default();
+        let mut inside = false;
+        for line in smaps.lines() {
+            if let Some(mapping) = mapping_range(line) {
+                inside = ranges.iter().any(|range| range.start < mapping.end && mapping.start < range.end);
+            } else if inside {
+                for (name, sum_kib) in
+                    [("Rss:", &mut sum.resident_kib), ("Private_Hugetlb:", &mut sum.hugetlb_kib)]
+                {
+                    *sum_kib = sum_kib.saturating_add(field_kib(line, name).unwrap_or(0));
+                }
+            }
+        }
+        sum
+    }
 }
 
 /// The addresses of a mapping, if the line starts one: `55d0c0a00000-55d0c0a02000 r--p …`.
@@ -74,15 +98,29 @@ mod tests {
 
     #[test]
     fn only_mappings_of_guest_memory_count() {
-        assert_eq!(resident_within(SMAPS, &[]), 0);
-        assert_eq!(resident_within(SMAPS, std::slice::from_ref(&(0x7f00_0000_0000..0x7f00_0020_0000))), 2048);
-        let both = [0x7f00_0000_0000..0x7f00_0020_0000, 0x7f00_4000_0000..0x7f00_8000_0000];
-        assert_eq!(resident_within(SMAPS, &both), 2060);
+        let backed = |ranges: &[Range<u64>]| Backed::within(SMAPS, ranges);
+        let resident = |resident_kib| Backed { resident_kib, hugetlb_kib: 0 };
+        assert_eq!(backed(&[]), resident(0));
+        assert_eq!(backed(std::slice::from_ref(&(0x7f00_0000_0000..0x7f00_0020_0000))), resident(2048));
+        assert_eq!(
+            backed(&[0x7f00_0000_0000..0x7f00_0020_0000, 0x7f00_4000_0000..0x7f00_8000_0000]),
+            resident(2060)
+        );
+    }
+
+    #[test]
+    fn pages_of_the_pool_are_the_guests_and_not_in_the_peak() {
+        let smaps = "7f0000000000-7f0000800000 rw-p 00000000 00:0f 1 /anon_hugepage (deleted)\nRss: 0 kB\n\
+                     AnonHugePages: 0 kB\nShared_Hugetlb:        0 kB\nPrivate_Hugetlb:    8192 kB\n";
+        let guest = Backed::within(smaps, std::slice::from_ref(&(0x7f00_0000_0000..0x7f00_0080_0000)));
+        assert_eq!(Resident::new(1500, guest), Resident { guest_kib: 8192, vmm_peak_kib: 1500 });
+        let touched = Backed { resident_kib: 1000, hugetlb_kib: 0 };
+        assert_eq!(Resident::new(1500, touched), Resident { guest_kib: 1000, vmm_peak_kib: 500 });
     }
 
     #[test]
     fn touched_guest_memory_is_the_guests() {
-        let memory = backing::map(MemoryLen::new(64 << 20).unwrap()).unwrap();
+        let memory = backing::map(MemoryLen::new(64 << 20).unwrap(), None).unwrap();
         let before = measure(&memory).unwrap();
         assert_eq!(before.guest_kib, 0);
         memory.write_slice(&[1; 4096], GuestAddress(0)).unwrap();

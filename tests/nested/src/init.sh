@@ -1,0 +1,38 @@
+#!/bin/busybox sh
+# The first process of the Linux that an emulator runs: loads KVM, says how it maps guests, and runs the system tests.
+# The lines that start with `lane: ` are read by who started the emulator.
+
+/bin/busybox mkdir -p /proc /sys /dev /tmp
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+cd /tmp
+
+for module in $(cat /lane/modules); do
+    insmod "/modules/$module.ko" || echo "lane: module $module can't be loaded"
+done
+parameter=$(cat /lane/parameter)
+echo "lane: fact: Linux $(uname -r), $parameter $(cat "/sys/module/$parameter")"
+
+export FREEHOLD_TARGET_DIR=/freehold FREEHOLD_REQUIRE_LANES=kvm
+vmm_stub=/freehold/release/vmm-stub
+"$vmm_stub" doctor | sed -n 's/^KVM: */lane: fact: doctor: /p'
+
+# What KVM's page tables for a guest's memory map at its end, by size of page.
+echo 64 > /proc/sys/vm/nr_hugepages
+for backing in anonymous thp hugetlb-2m; do
+    "$vmm_stub" run /freehold/appliances/memory-stress --memory 96M --log error --timeout 60s --backing "$backing" \
+        --stats /tmp/statistics -- --size 64M --method random > /tmp/said 2>&1 || cat /tmp/said
+    echo "lane: fact: backing $backing: $(sed -n 's/.*"mapped":{\([^}]*\)}.*/\1/p' /tmp/statistics) pages mapped"
+    rm -f /tmp/statistics
+done
+echo 0 > /proc/sys/vm/nr_hugepages
+
+/bin/system-tests --test-threads 1 --color never $(cat /lane/arguments)
+echo "lane: status $?"
+# The emulated serial port sends what it holds.
+sleep 1
+poweroff -f
