@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`artifact`] | the binaries under test, as `just build` leaves them |
 //! | [`lane`] | the hosts that guests run on, and which of them this machine has |
+//! | [`paging`] | how this machine's KVM translates addresses |
 //! | [`process`] | child processes that end in time, whatever they do |
 //! | [`boot`] | one boot of a guest by `vmm-stub` |
 //! | [`verdict`] | what a boot did against what it should have done |
@@ -22,6 +23,7 @@ pub mod empty_guest;
 pub mod hugetlb_pool;
 pub mod lane;
 pub mod memory_stress;
+pub mod paging;
 pub mod process;
 pub mod random;
 pub mod start_stub;

@@ -60,3 +60,24 @@ pub fn write_behind(pointer_offset: u8, words: &[(u8, u32)]) -> Vec<u8> {
     }
     code
 }
+
+/// Where [`copy_behind`] copies to: RAM of a PC's that no VMM here has anything in, where a kernel looks for firmware tables.
+const COPY: u32 = 0x8_0000;
+
+/// Code that copies `len_bytes`, a multiple of 4, of what a 32-bit address in the start info leads to into RAM, and makes the
+/// start info lead to the copy: what a host gives may be read-only.
+#[must_use]
+pub fn copy_behind(pointer_offset: u8, len_bytes: u8) -> Vec<u8> {
+    let mut code = Vec::new();
+    for offset in (0..len_bytes).step_by(4) {
+        // mov eax, [rbx + pointer_offset]
+        code.extend_from_slice(&[0x8b, 0x43, pointer_offset]);
+        // mov eax, [rax + offset]
+        code.extend_from_slice(&[0x8b, 0x40, offset]);
+        // mov [COPY + offset], eax, by an index of nothing: without one the address is relative in 64-bit mode.
+        code.extend_from_slice(&[0x89, 0x04, 0x25]);
+        code.extend_from_slice(&(COPY + u32::from(offset)).to_le_bytes());
+    }
+    code.extend(write_start_info(pointer_offset, COPY));
+    code
+}

@@ -88,6 +88,16 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
 
+    /// Write what KVM has counted to this file, or to stdout for `-`, however the run ended: one JSON document with what is
+    /// mapped by which page size, and the statistics of the machine and its vCPU. For Linux 5.14 or newer, on KVM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+
+    /// Have KVM note which pages the guest writes; with --stats, whose document then says how many. KVM maps pages of 4 KiB
+    /// only meanwhile, which makes the guest slower.
+    #[arg(long, requires = "stats")]
+    pub(crate) dirty_log: bool,
+
     /// Arguments for the application.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<OsString>,
@@ -138,7 +148,8 @@ pub(crate) enum Request {
 /// Reads the command line of this process, whose first word is the program's name.
 ///
 /// # Errors
-/// [`Error::Usage`], [`Error::MachineWithoutQemu`], [`Error::BackingWithoutKvm`], [`Error::BackingMisfit`].
+/// [`Error::Usage`], [`Error::MachineWithoutQemu`], [`Error::StatisticsOfQemu`], [`Error::BackingWithoutKvm`],
+/// [`Error::BackingMisfit`].
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let command = match Program::try_parse_from(words) {
         Ok(program) => program.command,
@@ -148,6 +159,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
     match &command {
         Command::Run(RunOptions { host: HostChoice::Kvm, machine: Some(_), .. }) => {
             Err(Error::MachineWithoutQemu)
+        }
+        Command::Run(RunOptions { host: HostChoice::Qemu, stats: Some(_), .. }) => {
+            Err(Error::StatisticsOfQemu)
         }
         Command::Run(RunOptions { host: HostChoice::Qemu, backing: Some(_), .. }) => {
             Err(Error::BackingWithoutKvm)
@@ -231,7 +245,12 @@ mod tests {
         let options = options(&["run", "hello"]);
         assert_eq!((options.memory.bytes(), options.timeout), (512 << 20, None));
         assert_eq!((options.host, options.log), (HostChoice::Kvm, LogLevel::Info));
-        assert!(options.arguments.is_empty() && !options.timing && options.result.is_none());
+        assert!(
+            options.arguments.is_empty()
+                && !options.timing
+                && options.result.is_none()
+                && options.stats.is_none()
+        );
         assert!(!options.audit && !options.dump_address_space);
     }
 
@@ -280,6 +299,8 @@ mod tests {
         assert!(error(&["run", "a", "--memory", "0"]).contains("the least is 8 MiB"));
         assert!(error(&["run", "a", "--log", "loud"]).contains("trace"));
         assert!(error(&["run", "a", "--machine", "q35"]).contains("--host qemu"));
+        assert!(error(&["run", "a", "--stats", "-", "--host", "qemu"]).contains("--host kvm"));
+        assert!(error(&["run", "a", "--dirty-log"]).contains("--stats <FILE>"));
         assert!(error(&["run", "a", "--backing", "file"]).contains("anonymous, thp, hugetlb-2m"));
         assert!(error(&["run", "a", "--backing", "thp", "--host", "qemu"]).contains("--host kvm"));
     }

@@ -1,7 +1,9 @@
 //! Everything that can keep a machine from running, each with the line that is printed and what to do about it.
 
 use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
+use crate::document_file::DocumentKind;
 use crate::host::kvm::KvmUnusable;
+use crate::kvm_statistics::StatisticsError;
 use crate::memory::backing::hugetlb::HugetlbUnable;
 use crate::memory::backing::transparent::ThpUnable;
 use crate::memory::quantity::Bytes;
@@ -48,6 +50,8 @@ pub(crate) enum Error {
     #[error("--machine picks a machine of QEMU; use it with --host qemu or --host auto")]
     MachineWithoutQemu,
 
+    #[error("--stats tells what KVM counts; use it with --host kvm or --host auto")]
+    StatisticsOfQemu,
     #[error("--backing picks host memory for a guest on KVM; use it with --host kvm or --host auto")]
     BackingWithoutKvm,
 
@@ -57,11 +61,20 @@ pub(crate) enum Error {
     )]
     BackingMisfit { len_bytes: u64 },
 
-    #[error("the result can't be written to {0:?}, which is not a regular file; give --result another path")]
-    ResultNotAFile(PathBuf),
+    #[error("--result and --stats name the same file, {0:?}; give them two")]
+    SameFile(PathBuf),
 
-    #[error("the result can't be written to {path:?}: {source}; give --result a file that can be")]
-    ResultUnwritable { path: PathBuf, source: io::Error },
+    #[error(
+        "the {document} can't be written to {path:?}, which is not a regular file; give {} another path",
+        .document.option()
+    )]
+    NotAFile { document: DocumentKind, path: PathBuf },
+
+    #[error(
+        "the {document} can't be written to {path:?}: {source}; give {} a file that can be",
+        .document.option()
+    )]
+    Unwritable { document: DocumentKind, path: PathBuf, source: io::Error },
 
     #[error(
         "the guest shall have {} of memory and the host has {} available; give a smaller --memory or free some",
@@ -86,6 +99,17 @@ pub(crate) enum Error {
 
     #[error("{unusable}; {}", .unusable.advice())]
     Kvm { unusable: KvmUnusable },
+
+    #[error("--stats tells what KVM counts, and {unusable}; see `vmm-stub doctor`, or leave --stats out")]
+    StatisticsNeedKvm { unusable: KvmUnusable },
+
+    #[error(
+        "this KVM gives no statistics (KVM_CAP_BINARY_STATS_FD); use Linux 5.14 or newer, or leave --stats out"
+    )]
+    StatisticsMissing,
+
+    #[error("the statistics of KVM can't be used: {0}; leave --stats out")]
+    StatisticsUnusable(#[source] StatisticsError),
 
     #[error("KVM refuses {what}: {source}; run `vmm-stub doctor`")]
     KvmRefuses { what: &'static str, source: io::Error },
@@ -114,8 +138,14 @@ pub(crate) enum Error {
     #[error("the guest published no result, so {path:?} stays as it was")]
     NoResult { path: PathBuf },
 
-    #[error("the result is lost: {path:?} can't be written: {source}")]
-    ResultLost { path: PathBuf, source: io::Error },
+    #[error("the {document} is lost: {path:?} can't be written: {source}")]
+    DocumentLost { document: DocumentKind, path: PathBuf, source: io::Error },
+
+    #[error("the statistics of KVM are lost: {0}")]
+    StatisticsLost(#[source] StatisticsError),
+
+    #[error("the statistics document is lost: it can't be printed: {0}")]
+    StatisticsNotPrinted(#[source] io::Error),
 
     #[error("the thread of the vCPU ended without a result")]
     VcpuThreadLost,
@@ -137,14 +167,19 @@ impl Error {
             | Self::MachineWithoutQemu
             | Self::BackingWithoutKvm
             | Self::BackingMisfit { .. }
-            | Self::ResultNotAFile(_)
-            | Self::ResultUnwritable { .. } => VmmStatus::Refused,
+            | Self::StatisticsOfQemu
+            | Self::SameFile(_)
+            | Self::NotAFile { .. }
+            | Self::Unwritable { .. } => VmmStatus::Refused,
             Self::HostMemory { .. }
             | Self::MapMemory(_)
             | Self::Thp(_)
             | Self::Hugetlb(_)
             | Self::BackingNeedsKvm { .. }
             | Self::Kvm { .. }
+            | Self::StatisticsNeedKvm { .. }
+            | Self::StatisticsMissing
+            | Self::StatisticsUnusable(_)
             | Self::KvmRefuses { .. }
             | Self::QemuNotFound
             | Self::QemuStart(_)
@@ -154,7 +189,9 @@ impl Error {
             | Self::System { .. }
             | Self::WriteGuest(_)
             | Self::NoResult { .. }
-            | Self::ResultLost { .. }
+            | Self::DocumentLost { .. }
+            | Self::StatisticsLost(_)
+            | Self::StatisticsNotPrinted(_)
             | Self::VcpuThreadLost => VmmStatus::VmmError,
         }
     }

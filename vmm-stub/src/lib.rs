@@ -2,12 +2,13 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`cli`], [`error`], [`report`], [`timing`], [`result`] | what the user says, is told and is left |
+//! | [`cli`], [`error`], [`report`], [`timing`], [`result`], [`document_file`] | what the user says, is told and is left |
 //! | [`run`] | `vmm-stub run`, from options to exit status |
 //! | [`host`] | which hosts there are and what each demands |
 //! | [`memory`], [`boot`] | guest RAM, and what a guest finds in it |
 //! | [`vcpu`], [`devices`] | what runs the guest, and what it talks to |
 //! | [`machine`] | a machine on KVM, made of these |
+//! | [`statistics`], [`kvm_statistics`] | what is counted meanwhile, here and by KVM |
 //! | [`qemu`] | a machine that QEMU runs |
 //!
 //! Image and guest are hostile. What the guest does reaches the VMM on KVM in two ways only: as VM exits, which
@@ -20,8 +21,10 @@
 pub mod boot;
 mod cli;
 mod devices;
+mod document_file;
 mod error;
 mod host;
+mod kvm_statistics;
 mod machine;
 pub mod memory;
 mod qemu;

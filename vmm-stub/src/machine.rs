@@ -11,14 +11,17 @@ use crate::devices::console::Console;
 use crate::error::Error;
 use crate::host::kvm::{Flavour, KvmHost};
 use crate::host::pvm;
+use crate::kvm_statistics::Statistics;
+use crate::kvm_statistics::source::Sources;
 use crate::memory::backing::Backing;
 use crate::memory::size::MemoryLen;
+use crate::memory::slots::{MemorySlots, SlotDemands};
 use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
 use crate::result::Published;
 use crate::statistics::ExitCounts;
 use crate::vcpu::cpuid;
-use crate::vcpu::registers::{self, Position};
+use crate::vcpu::registers::{self, Location};
 use crate::vcpu::run::{End, run_until_end};
 use crate::vcpu::thread::{VcpuThread, Wake};
 use crate::wait::Signals;
@@ -26,14 +29,14 @@ use guest_interface::host_information::HostInformation;
 use guest_interface::layout::BOOT_PAGE_TABLES;
 use guest_interface::ports;
 use guest_interface::status::{ExitStatus, VmmStatus};
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{Bytes, GuestAddress};
 
 /// Number of vCPUs.
 const PROCESSORS: u8 = 1;
@@ -44,8 +47,21 @@ pub(crate) struct Machine {
     vm: VmFd,
     vcpu: VcpuFd,
     memory: GuestMemory,
+    slots: MemorySlots,
     tsc_hz: Option<u64>,
+    sources: Option<Sources>,
     wants_result: bool,
+}
+
+/// What somebody asked for that a machine gives besides its ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// What the guest publishes.
+    pub(crate) result: bool,
+    /// What KVM counts.
+    pub(crate) statistics: bool,
+    /// In it, how many pages the guest has written.
+    pub(crate) dirty_log: bool,
 }
 
 /// What is left of a machine that has run.
@@ -55,7 +71,11 @@ pub(crate) struct Finished {
     pub(crate) counts: ExitCounts,
     pub(crate) lost_bytes: u64,
     pub(crate) dropped_records: u64,
+    /// Whether the last that was printed is no whole line.
+    pub(crate) is_in_line: bool,
     pub(crate) published: Published,
+    /// If they were asked for.
+    pub(crate) statistics: Option<Result<Statistics, Error>>,
     /// When the vCPU first entered the guest, and when it left it for the last time.
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
@@ -64,8 +84,7 @@ pub(crate) struct Finished {
 }
 
 impl Machine {
-    /// Builds a machine on a host and loads an image that was checked for this much memory. `wants_result` says whether
-    /// somebody asked for a result.
+    /// Builds a machine on a host and loads an image that was checked for this much memory.
     ///
     /// # Errors
     /// For memory the host lacks, and for what KVM refuses.
@@ -75,10 +94,15 @@ impl Machine {
         memory_len: MemoryLen,
         backing: Option<Backing>,
         command_line: &str,
-        wants_result: bool,
+        wanted: Wanted,
     ) -> Result<Self, Error> {
+        let sources = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
         let memory = backing::map(memory_len, backing)?;
-        add_memory_slots(&host.vm, &memory)?;
+        let demands = SlotDemands {
+            protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
+            notes_writes: wanted.dirty_log,
+        };
+        let slots = MemorySlots::add(&host.vm, &memory, demands)?;
 
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();
         let tsc_hz = tsc_hz.map(|khz| u64::from(khz) * 1000).filter(|&hz| hz != 0);
@@ -86,11 +110,12 @@ impl Machine {
         let information = HostInformation {
             doorbell_port: ports::DOORBELL,
             tsc_hz,
-            result_port: wants_result.then_some(ports::RESULT),
+            result_port: wanted.result.then_some(ports::RESULT),
         };
         start_info::write(&memory, memory_len, command_line, &information, PROCESSORS)?;
         set_start_state(&host, image, &memory)?;
-        Ok(Self { vm: host.vm, vcpu: host.vcpu, memory, tsc_hz, wants_result })
+        let KvmHost { vm, vcpu, .. } = host;
+        Ok(Self { vm, vcpu, memory, slots, tsc_hz, sources, wants_result: wanted.result })
     }
 
     /// Runs the machine to its end, or until the time limit or a signal ends it.
@@ -98,7 +123,7 @@ impl Machine {
     /// # Errors
     /// For a failure of the VMM itself; what goes wrong in the guest is an [`Ending`].
     pub(crate) fn run(self, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
-        let Self { vm, mut vcpu, memory, tsc_hz, wants_result } = self;
+        let Self { vm, mut vcpu, memory, slots, tsc_hz, sources, wants_result } = self;
         let output = std::io::stdout().as_fd().try_clone_to_owned().map_err(Error::system("print"))?;
         let stop = Arc::new(AtomicBool::new(false));
         // A file and not Stdout, whose buffer and retries would come between the console and a signal.
@@ -112,22 +137,25 @@ impl Machine {
             let end = run_until_end(&mut vcpu, &mut bus, &work_stop, &mut counts);
             let ended = Instant::now();
             bus.finish();
-            let position = Position::read(&vcpu);
-            (end, position, counts, bus, started, ended)
+            let location = Location::read(&vcpu);
+            (end, location, counts, bus, started, ended)
         })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let wake = thread.wait(signals, deadline);
         thread.stop()?;
-        let (end, position, counts, mut bus, started, ended) = thread.join()?;
+        let (end, location, counts, mut bus, started, ended) = thread.join()?;
+        let statistics = sources.map(|sources| sources.read(&vm, &slots));
         drop(vm);
 
-        let ending = end.and_then(|end| Ok(ending(end, wake?, limit, position)));
+        let ending = end.and_then(|end| Ok(ending(end, wake?, limit, location)));
         Ok(Finished {
             ending,
             counts,
             lost_bytes: bus.lost_bytes(),
             dropped_records: bus.dropped_records(),
+            is_in_line: bus.is_in_line(),
             published: bus.take_published(),
+            statistics,
             started,
             ended,
             memory,
@@ -138,7 +166,7 @@ impl Machine {
 
 /// How a machine ended, from how its vCPU did and why the wait for it ended. A guest that ended by itself has, even if
 /// its time was up in the same moment.
-fn ending(end: End, wake: Wake, limit: Option<Duration>, position: Option<Position>) -> Ending {
+fn ending(end: End, wake: Wake, limit: Option<Duration>, location: Option<Location>) -> Ending {
     let (status, detail) = match (end, wake) {
         (End::Status(status), _) => (status, None),
         (End::Unrunnable(reason), _) => (ExitStatus::Vmm(VmmStatus::GuestUnrunnable), Some(reason)),
@@ -147,25 +175,7 @@ fn ending(end: End, wake: Wake, limit: Option<Duration>, position: Option<Positi
             (ExitStatus::Vmm(VmmStatus::Timeout), limit.map(|limit| format!("it was {limit:?}")))
         }
     };
-    Ending { status, detail, position }
-}
-
-/// Tells KVM of every region of memory, one slot each.
-fn add_memory_slots(vm: &VmFd, memory: &GuestMemory) -> Result<(), Error> {
-    for (slot, region) in (0..).zip(memory.iter()) {
-        let slot = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: region.start_addr().0,
-            memory_size: region.len(),
-            userspace_addr: region.as_ptr() as u64,
-        };
-        // SAFETY: the region is one mapping of exactly this address and length, which stays until the process ends
-        // (see memory::backing), and regions of guest memory don't overlap. What the guest does to it races with no
-        // reference: the VMM reads and writes guest memory only through vm-memory's volatile accesses.
-        unsafe { vm.set_user_memory_region(slot) }.map_err(Error::kvm("the guest's memory"))?;
-    }
-    Ok(())
+    Ending { status, detail, location }
 }
 
 /// Sets CPUID, registers and, where guests start in 64-bit mode, page tables.

@@ -1,6 +1,6 @@
 //! What is said about a machine that has ended.
 
-use crate::vcpu::registers::Position;
+use crate::vcpu::registers::Location;
 use guest_interface::status::{ExitStatus, VmmStatus};
 use guest_interface::symbols::SymbolTable;
 use std::fmt;
@@ -14,7 +14,7 @@ pub(crate) struct Ending {
     /// More on it.
     pub(crate) detail: Option<String>,
     /// Where the guest was, on hosts that tell.
-    pub(crate) position: Option<Position>,
+    pub(crate) location: Option<Location>,
 }
 
 impl Ending {
@@ -27,12 +27,18 @@ impl Ending {
         if let Some(detail) = &self.detail {
             line.extend([": ", detail]);
         }
-        if let (Some(position), ExitStatus::Vmm(status)) = (self.position, self.status) {
-            line.push_str(&format!("; the guest was at {}", Place { address: position.rip, symbols }));
-            // Together they tell a stack overflow from other causes.
-            if status == VmmStatus::TripleFault {
-                line.push_str(&format!(", rsp {:#x}, cr2 {:#x}", position.rsp, position.cr2));
+        match (self.location, self.status) {
+            (Some(Location::At(position)), ExitStatus::Vmm(status)) => {
+                line.push_str(&format!("; the guest was at {}", Place { address: position.rip, symbols }));
+                // Together they tell a stack overflow from other causes.
+                if status == VmmStatus::TripleFault {
+                    line.push_str(&format!(", rsp {:#x}, cr2 {:#x}", position.rsp, position.cr2));
+                }
             }
+            (Some(Location::Reset), ExitStatus::Vmm(VmmStatus::TripleFault)) => {
+                line.push_str("; an AMD processor does not tell where the guest was");
+            }
+            _ => {}
         }
         Some(line)
     }
@@ -70,13 +76,14 @@ pub(crate) fn say(line: impl fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vcpu::registers::Position;
     use guest_interface::layout::IMAGE_BASE;
     use guest_interface::status::KernelStatus;
     use guest_interface::symbols::{self, Symbol};
 
     fn ending(status: ExitStatus) -> Ending {
         let position = Position { rip: IMAGE_BASE + 0x13, rsp: 0x7ff8, cr2: 0x7ff0 };
-        Ending { status, detail: None, position: Some(position) }
+        Ending { status, detail: None, location: Some(Location::At(position)) }
     }
 
     fn vmm(status: VmmStatus) -> Ending {
@@ -105,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn a_triple_fault_that_took_the_place_with_it_has_none() {
+        let at = |status| Ending { location: Some(Location::Reset), ..vmm(status) }.describe(None).unwrap();
+        let expected =
+            "the guest triple-faulted (status 112); an AMD processor does not tell where the guest was";
+        assert_eq!(at(VmmStatus::TripleFault), expected);
+        assert_eq!(at(VmmStatus::Timeout), "the time limit passed (status 113)");
+    }
+
+    #[test]
     fn a_place_has_its_name_if_the_image_has_symbols() {
         let name = "kernel::\u{1b}[2J\u{202e}spin";
         let table = symbols::encode(&[Symbol { name, address: IMAGE_BASE, len_bytes: 0x20 }]).unwrap();
@@ -125,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_host_that_does_not_tell_where_the_guest_was_is_not_asked() {
-        let ending = Ending { position: None, ..vmm(VmmStatus::Halted) };
+        let ending = Ending { location: None, ..vmm(VmmStatus::Halted) };
         assert_eq!(
             ending.describe(None).unwrap(),
             "the guest halted or powered off without a status (status 118)"

@@ -4,15 +4,19 @@ use crate::boot::command_line::{self, KernelParameters};
 use crate::boot::image::Image;
 use crate::boot::load;
 use crate::cli::{HostChoice, RunOptions};
+use crate::document_file::{DocumentFile, DocumentKind};
 use crate::error::Error;
 use crate::host::kvm::KvmHost;
-use crate::machine::{Finished, Machine};
+use crate::host::paging::Paging;
+use crate::kvm_statistics::document::Document;
+use crate::kvm_statistics::output::Output;
+use crate::machine::{Finished, Machine, Wanted};
 use crate::memory::backing::Backing;
 use crate::memory::quantity::Bytes;
 use crate::memory::{backing, resident};
 use crate::qemu;
 use crate::report::{Ending, say};
-use crate::result::{Published, ResultFile};
+use crate::result::Published;
 use crate::timing::{Inside, Moments, Stages, Timing};
 use crate::wait::Signals;
 use guest_interface::host_information;
@@ -29,13 +33,21 @@ enum Host {
     Qemu,
 }
 
-/// How a machine ended, unless its host failed, and what its guest has published.
-type Outcome = (Result<Ending, Error>, Published);
+/// What a machine that has run leaves.
+struct Outcome {
+    /// Known unless its host failed.
+    ending: Result<Ending, Error>,
+    published: Published,
+    /// If it was asked for.
+    statistics: Option<Result<Document, Error>>,
+    /// Whether the last that its guest printed is no whole line.
+    is_in_line: bool,
+}
 
 /// Runs an appliance to its end; the status is the process's.
 ///
 /// # Errors
-/// For everything that keeps the machine from running, and for a result that was asked for and is lost.
+/// For everything that keeps the machine from running, and for a document that was asked for and is lost.
 pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, Error> {
     let signals = Signals::take_over()?;
     let kernel = KernelParameters {
@@ -47,19 +59,30 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
     let command_line = command_line::build(kernel, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
     backing::check(options.backing, options.memory)?;
-    let result_file = options.result.as_deref().map(ResultFile::prepare).transpose()?;
-    let (ending, published) = match pick(options)? {
+    let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path);
+    let result_file = options.result.as_deref().map(prepare_result).transpose()?;
+    let statistics_output = options.stats.as_deref().map(Output::prepare).transpose()?;
+    if let (Some(result), Some(Output::File(statistics))) = (&result_file, &statistics_output)
+        && result.is_same_as(statistics)
+    {
+        return Err(Error::SameFile(result.given().to_owned()));
+    }
+    let outcome = match pick(options)? {
         Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, &signals, started)?,
         Host::Qemu => run_on_qemu(&command_line, options, &signals, started)?,
     };
-    if let Some(line) = ending.as_ref().ok().and_then(|ending| ending.describe(image.symbols())) {
+    if let Some(line) = outcome.ending.as_ref().ok().and_then(|ending| ending.describe(image.symbols())) {
         say(line);
     }
-    let written = result_file.map_or(Ok(()), |file| write_result(&file, &published));
-    status_with_result(ending.map(|ending| ending.status), written)
+    let result = result_file.map_or(Ok(()), |file| write_result(&file, &outcome.published));
+    let statistics = statistics_output
+        .zip(outcome.statistics)
+        .map_or(Ok(()), |(output, document)| output.write(&document?, outcome.is_in_line));
+    let status = outcome.ending.map(|ending| ending.status);
+    [result, statistics].into_iter().fold(status, status_with_document)
 }
 
-fn write_result(file: &ResultFile, published: &Published) -> Result<(), Error> {
+fn write_result(file: &DocumentFile, published: &Published) -> Result<(), Error> {
     if published.dropped > 0 {
         say(format_args!(
             "{} results of the guest were not in RAM or longer than {}",
@@ -67,12 +90,12 @@ fn write_result(file: &ResultFile, published: &Published) -> Result<(), Error> {
             Bytes(RESULT_LEN_MAX as u64)
         ));
     }
-    file.write(published)
+    published.write(file)
 }
 
-/// The status of a run whose result was asked for. That the result is missing is an error where all else went well; a run
+/// The status of a run of which a document was asked for. That it is missing is an error where all else went well; a run
 /// that failed keeps its own status, which says more.
-fn status_with_result(
+fn status_with_document(
     ending: Result<ExitStatus, Error>,
     written: Result<(), Error>,
 ) -> Result<ExitStatus, Error> {
@@ -93,9 +116,11 @@ fn pick(options: &RunOptions) -> Result<Host, Error> {
         HostChoice::Qemu => Ok(Host::Qemu),
         HostChoice::Auto => match KvmHost::open() {
             Ok(host) => {
-                say(format_args!("host KVM, which can be used here: {}", host.flavour.describe()));
+                let (flavour, paging) = (host.flavour.describe(), Paging::detect(host.flavour));
+                say(format_args!("host KVM, which can be used here: {flavour}; paging: {paging}"));
                 Ok(Host::Kvm(host))
             }
+            Err(unusable) if options.stats.is_some() => Err(Error::StatisticsNeedKvm { unusable }),
             Err(unusable) if options.backing.is_some() => Err(Error::BackingNeedsKvm { unusable }),
             Err(reason) => {
                 say(format_args!("host QEMU, because KVM can't be used: {reason}"));
@@ -114,8 +139,12 @@ fn run_on_kvm(
     process_started: Instant,
 ) -> Result<Outcome, Error> {
     let flavour = host.flavour;
-    let wants_result = options.result.is_some();
-    let machine = Machine::build(host, image, options.memory, options.backing, command_line, wants_result)?;
+    let wanted = Wanted {
+        result: options.result.is_some(),
+        statistics: options.stats.is_some(),
+        dirty_log: options.dirty_log,
+    };
+    let machine = Machine::build(host, image, options.memory, options.backing, command_line, wanted)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
@@ -131,7 +160,14 @@ fn run_on_kvm(
         let backing = options.backing.map(Backing::name);
         print_timing(&Timing { host: flavour.name(), backing, moments, teardown, inside });
     }
-    Ok((finished.ending, finished.published))
+    let document =
+        |statistics| Document { host: flavour.name(), paging: Paging::detect(flavour), statistics };
+    Ok(Outcome {
+        ending: finished.ending,
+        published: finished.published,
+        statistics: finished.statistics.map(|read| read.map(document)),
+        is_in_line: finished.is_in_line,
+    })
 }
 
 fn look_inside(finished: &Finished) -> Inside {
@@ -164,7 +200,12 @@ fn run_on_qemu(
         let teardown = finished.ended.elapsed();
         print_timing(&Timing { host: "qemu", backing: None, moments, teardown, inside: None });
     }
-    Ok((finished.ending, finished.published))
+    Ok(Outcome {
+        ending: finished.ending,
+        published: finished.published,
+        statistics: None,
+        is_in_line: false,
+    })
 }
 
 /// Without the program's name in front, to be found and read by programs.
@@ -178,14 +219,19 @@ mod tests {
     use guest_interface::status::{KernelStatus, VmmStatus};
 
     fn code(ending: Result<ExitStatus, Error>, written: Result<(), Error>) -> u8 {
-        status_with_result(ending, written).unwrap_or_else(|error| ExitStatus::Vmm(error.status())).code()
+        status_with_document(ending, written).unwrap_or_else(|error| ExitStatus::Vmm(error.status())).code()
     }
 
     #[test]
     fn a_result_that_is_missing_is_no_success() {
         let none = || Err(Error::NoResult { path: "r".into() });
-        let lost =
-            || Err(Error::ResultLost { path: "r".into(), source: std::io::ErrorKind::StorageFull.into() });
+        let lost = || {
+            Err(Error::DocumentLost {
+                document: DocumentKind::Result,
+                path: "r".into(),
+                source: std::io::ErrorKind::StorageFull.into(),
+            })
+        };
         let vmm_error = VmmStatus::VmmError.code();
         let ended = |status: u8| Ok(ExitStatus::from_guest(status.into()));
         assert_eq!(

@@ -17,7 +17,7 @@ pub(crate) struct ExitCounts {
     pub(crate) sleep: u64,
     /// Ports that nothing decodes.
     pub(crate) unknown_port: u64,
-    /// Addresses outside RAM.
+    /// Addresses outside RAM, and writes to what can only be read.
     pub(crate) mmio: u64,
     /// Signals to the vCPU's thread.
     pub(crate) interrupted: u64,

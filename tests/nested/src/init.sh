@@ -19,7 +19,7 @@ echo "lane: fact: Linux $(uname -r), $parameter $(cat "/sys/module/$parameter")"
 
 export FREEHOLD_TARGET_DIR=/freehold FREEHOLD_REQUIRE_LANES=kvm
 vmm_stub=/freehold/release/vmm-stub
-"$vmm_stub" doctor | sed -n 's/^KVM: */lane: fact: doctor: /p'
+"$vmm_stub" doctor | sed -n 's/^KVM: */lane: fact: doctor: /p; s/^ *paging: /lane: fact: paging: /p'
 
 # What KVM's page tables for a guest's memory map at its end, by size of page.
 echo 64 > /proc/sys/vm/nr_hugepages

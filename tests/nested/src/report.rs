@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "lane: fact: Linux 6.1, kvm_amd/parameters/npt Y\n\
-        lane: fact: doctor: ordinary KVM (SVM+NPT)\n\
+        lane: fact: paging: SVM+NPT\n\
         running 2 tests\n\
         test kvm/hello/16M ... ok\n\
         test kvm/hello/64M ... ok\n\

@@ -1,6 +1,7 @@
 //! What all tests share.
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use system_tests::artifact::Artifacts;
 use system_tests::boot::Boot;
 use system_tests::lane::{Lane, Lanes};
+use system_tests::paging::Paging;
 use system_tests::start_stub;
 use system_tests::verdict::{Failure, Verdict};
 
@@ -61,14 +63,19 @@ impl Context {
         self.boot(lane, &path).end()
     }
 
+    /// How the machine's KVM translates addresses.
+    pub(crate) fn paging(&self) -> Result<Paging, Failure> {
+        Paging::of(&self.artifacts).map_err(|error| Failure::new(error.to_string()))
+    }
+
     /// Held while a guest fills GiBs of the host's memory, of which there is enough for one at a time.
     pub(crate) fn large_guest(&self) -> MutexGuard<'_, ()> {
         self.large_guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The line of `--timing`.
-pub(crate) fn timing(verdict: &Verdict) -> Result<serde_json::Value, Failure> {
+/// What `--timing` has printed.
+pub(crate) fn timing(verdict: &Verdict) -> Result<Value, Failure> {
     let stderr = verdict.stderr();
     let timing = stderr.lines().find_map(|line| line.strip_prefix("timing: ")).unwrap_or_default();
     serde_json::from_str(timing)

@@ -36,6 +36,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         .collect();
     trials.push(trial("host/no_qemu", || no_qemu(context)));
     trials.push(context.trial(Lane::Kvm, "host/doctor", || doctor(context)));
+    trials.push(context.trial(Lane::Kvm, "host/paging_is_named", || paging_is_named(context)));
     for lane in [Lane::Kvm, Lane::QemuMicrovm] {
         trials.push(context.trial(lane, "host/more_memory_than_there_is", move || too_much(context, lane)));
     }
@@ -70,6 +71,9 @@ fn no_permission_on_kvm(context: &Context) -> Outcome {
     let mut command = as_nobody(context, folder.path())?;
     let verdict = end(command.args(["run", "hello"]))?;
     is_unable(&verdict)?.complains_in_one_line()?.complains([KVM, "ermission", "kvm"])?;
+    let mut command = as_nobody(context, folder.path())?;
+    let verdict = end(command.args(["run", "hello", "--host", "auto", "--stats", "-"]))?;
+    is_unable(&verdict)?.complains_in_one_line()?.complains([KVM, "leave --stats out"])?;
     let verdict = end(as_nobody(context, folder.path())?.arg("doctor"))?;
     is_unable(&verdict)?.prints([KVM, "ermission"])?;
     Ok(())
@@ -104,6 +108,16 @@ fn no_qemu(context: &Context) -> Outcome {
 fn doctor(context: &Context) -> Outcome {
     let verdict = end(Command::new(&context.artifacts.vmm_stub).arg("doctor"))?;
     verdict.status(0)?.prints(["KVM", "can be used"])?;
+    Ok(())
+}
+
+/// What the doctor says of KVM's paging is what `--host auto` says.
+fn paging_is_named(context: &Context) -> Outcome {
+    let paging = context.paging()?;
+    let mut command = Command::new(&context.artifacts.vmm_stub);
+    command.arg("run").arg(&context.artifacts.hello).args(["--host", "auto", "--timeout", "20s"]);
+    let verdict = end(&mut command)?;
+    verdict.status(0)?.complains_in_one_line()?.complains([&*format!("paging: {}\n", paging.name())])?;
     Ok(())
 }
 

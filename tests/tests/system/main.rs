@@ -15,6 +15,7 @@ mod kernel;
 mod memory;
 mod memory_map;
 mod misbehave;
+mod paging;
 mod refusal;
 mod stopping;
 mod stress;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         acpi::trials,
         stress::trials,
         misbehave::trials,
+        paging::trials,
         forbidden::trials,
         kernel::trials,
         stopping::trials,

@@ -108,6 +108,11 @@ impl<W: Write> PortBus<W> {
         self.serial.console().lost_bytes()
     }
 
+    /// Whether the last that was printed is no whole line.
+    pub(crate) fn is_in_line(&mut self) -> bool {
+        self.serial.console().is_in_line()
+    }
+
     /// Doorbell writes that named no line.
     pub(crate) const fn dropped_records(&self) -> u64 {
         self.doorbell.dropped_records()

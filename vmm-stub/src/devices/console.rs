@@ -19,12 +19,13 @@ pub(crate) struct Console<W: Write> {
     line: Vec<u8>,
     stop: Arc<AtomicBool>,
     lost_bytes: u64,
+    is_in_line: bool,
 }
 
 impl<W: Write> Console<W> {
     /// `stop` says that the machine shall stop.
     pub(crate) fn new(output: W, stop: Arc<AtomicBool>) -> Self {
-        Self { output, line: Vec::with_capacity(LINE_LEN_MAX), stop, lost_bytes: 0 }
+        Self { output, line: Vec::with_capacity(LINE_LEN_MAX), stop, lost_bytes: 0, is_in_line: false }
     }
 
     /// Prints one byte, at the end of its line at the latest.
@@ -56,12 +57,20 @@ impl<W: Write> Console<W> {
         self.lost_bytes
     }
 
+    /// Whether what comes next on the output continues a line.
+    pub(crate) const fn is_in_line(&self) -> bool {
+        self.is_in_line
+    }
+
     #[cfg(test)]
     pub(crate) const fn output(&self) -> &W {
         &self.output
     }
 
     fn write(&mut self, mut bytes: &[u8]) {
+        if let Some(last) = bytes.last() {
+            self.is_in_line = *last != b'\n';
+        }
         while !bytes.is_empty() {
             match self.output.write(bytes) {
                 Ok(written) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
@@ -118,9 +127,9 @@ mod tests {
     fn bytes_are_printed_by_the_line() {
         let mut console = console(100, ErrorKind::Other, false);
         b"one\ntw".iter().for_each(|byte| console.push(*byte));
-        assert_eq!(console.output().taken, b"one\n");
+        assert_eq!((&*console.output().taken, console.is_in_line()), (&b"one\n"[..], false));
         console.flush();
-        assert_eq!(console.output().taken, b"one\ntw");
+        assert_eq!((&*console.output().taken, console.is_in_line()), (&b"one\ntw"[..], true));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `vmm-stub doctor`: which hosts there are, whether they can be used, and what to do if not.
 
 use crate::host::kvm::{API_VERSION, Flavour, KvmHost, KvmUnusable, REQUIRED};
+use crate::host::paging::Paging;
 use crate::host::qemu;
 use guest_interface::status::{ApplicationStatus, ExitStatus, VmmStatus};
 use std::fmt;
@@ -8,8 +9,13 @@ use std::path::PathBuf;
 
 /// What was found on this host.
 pub(crate) struct Findings {
-    kvm: Result<Flavour, KvmUnusable>,
+    kvm: Result<UsableKvm, KvmUnusable>,
     qemu: Option<Qemu>,
+}
+
+struct UsableKvm {
+    flavour: Flavour,
+    paging: Paging,
 }
 
 struct Qemu {
@@ -19,7 +25,8 @@ struct Qemu {
 
 /// Looks at this host, by the same steps as a run.
 pub(crate) fn examine() -> Findings {
-    let kvm = KvmHost::open().map(|host| host.flavour);
+    let kvm =
+        KvmHost::open().map(|KvmHost { flavour, .. }| UsableKvm { flavour, paging: Paging::detect(flavour) });
     let qemu = qemu::find().map(|path| Qemu { version: qemu::version(&path), path });
     Findings { kvm, qemu }
 }
@@ -37,9 +44,10 @@ impl Findings {
 impl fmt::Display for Findings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kvm {
-            Ok(flavour) => {
+            Ok(UsableKvm { flavour, paging }) => {
                 let [first, second] = REQUIRED.map(|(_, name)| name);
                 writeln!(formatter, "KVM:  {} (API version {API_VERSION})", flavour.describe())?;
+                writeln!(formatter, "      paging: {paging}")?;
                 writeln!(
                     formatter,
                     "      has {first} and {second}; a machine with a vCPU could be created"
@@ -76,17 +84,22 @@ mod tests {
     use super::*;
     use std::io;
 
-    fn text(kvm: Result<Flavour, KvmUnusable>, qemu: Option<Qemu>) -> (String, u8) {
+    fn text(kvm: Result<UsableKvm, KvmUnusable>, qemu: Option<Qemu>) -> (String, u8) {
         let findings = Findings { kvm, qemu };
         (findings.to_string(), findings.status().code())
     }
 
+    const fn usable(flavour: Flavour, paging: Paging) -> Result<UsableKvm, KvmUnusable> {
+        Ok(UsableKvm { flavour, paging })
+    }
+
     #[test]
     fn a_usable_kvm_is_named_and_is_success() {
-        let (ordinary, status) = text(Ok(Flavour::Ordinary), None);
-        assert!(ordinary.contains("ordinary KVM, guests at ring 0 (API version 12)"), "{ordinary}");
+        let (ordinary, status) = text(usable(Flavour::Ordinary, Paging::Ept), None);
+        let expected = "KVM:  ordinary KVM, guests at ring 0 (API version 12)\n      paging: VMX+EPT\n";
+        assert!(ordinary.starts_with(expected), "{ordinary}");
         assert_eq!(status, 0);
-        let (pvm, status) = text(Ok(Flavour::Pvm), None);
+        let (pvm, status) = text(usable(Flavour::Pvm, Paging::Pvm), None);
         assert!(pvm.contains("KVM_PVM, guests native at privilege level 3"), "{pvm}");
         assert_eq!(status, 0);
     }
@@ -105,8 +118,10 @@ mod tests {
 
     #[test]
     fn a_missing_or_broken_qemu_says_how_to_get_it() {
-        assert!(text(Ok(Flavour::Pvm), None).0.contains("`apt-get install qemu-system-x86`"));
+        assert!(
+            text(usable(Flavour::Pvm, Paging::Pvm), None).0.contains("`apt-get install qemu-system-x86`")
+        );
         let broken = Qemu { path: "/usr/bin/qemu".into(), version: None };
-        assert!(text(Ok(Flavour::Pvm), Some(broken)).0.contains("does not run"));
+        assert!(text(usable(Flavour::Pvm, Paging::Pvm), Some(broken)).0.contains("does not run"));
     }
 }

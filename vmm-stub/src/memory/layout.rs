@@ -1,7 +1,9 @@
 //! Where the RAM of a machine lies in guest-physical memory: what backs it, and what the guest is told of it.
 
 use crate::memory::size::MemoryLen;
-use guest_interface::layout::{DEVICE_HOLE_END, DEVICE_HOLE_START, HIGH_RAM_START, LOW_RAM_END};
+use guest_interface::layout::{
+    ACPI_TABLES, DEVICE_HOLE_END, DEVICE_HOLE_START, HIGH_RAM_START, LOW_RAM_END, PAGE_LEN,
+};
 
 /// A range of guest-physical addresses, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,10 @@ impl Region {
         self.start + self.len_bytes
     }
 }
+
+/// The part of the BIOS hole that holds the ACPI tables. The guest has it to read, as it would have a ROM.
+pub const ROM: Region = Region { start: ACPI_TABLES, len_bytes: HIGH_RAM_START - ACPI_TABLES };
+const _: () = assert!(ROM.start.is_multiple_of(PAGE_LEN) && ROM.len_bytes.is_multiple_of(PAGE_LEN));
 
 /// The regions that are backed by host memory, in ascending order: one below the device hole, and one above 4 GiB if
 /// there is more RAM than fits below. Behind the BIOS hole, too, is memory, with the ACPI tables; the guest is merely not

@@ -1,5 +1,5 @@
-//! Guest memory: how much there is ([`size`]), where it lies ([`layout`]), what backs it on the host ([`backing`]), and
-//! how much of it the host has left ([`available`]) and uses ([`resident`]).
+//! Guest memory: how much there is ([`size`]), where it lies ([`layout`]), what backs it on the host ([`backing`]), what
+//! KVM is told of it ([`slots`]), and how much of it the host has left ([`available`]) and uses ([`resident`]).
 
 pub(crate) mod available;
 pub(crate) mod backing;
@@ -7,6 +7,7 @@ pub mod layout;
 pub(crate) mod quantity;
 pub(crate) mod resident;
 pub mod size;
+pub(crate) mod slots;
 
 /// Guest memory as all parts of the VMM use it: no dirty-page tracking.
 pub(crate) type GuestMemory = vm_memory::GuestMemoryMmap<()>;

@@ -70,7 +70,7 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
         }
         Watched::Interrupted => (Ok(ExitStatus::Vmm(VmmStatus::Interrupted)), None),
     };
-    let ending = status.map(|status| Ending { status, detail, position: None });
+    let ending = status.map(|status| Ending { status, detail, location: None });
     let published = Published { dropped: decoder.dropped_documents(), document: decoder.into_document() };
     Ok(Finished { ending, published, started, ended })
 }

@@ -12,6 +12,11 @@ pub(crate) const BOOT_FLAGS: u64 = 1 << 1;
 
 /// Protection enable, extension type.
 const CR0: u64 = 0x11;
+/// Protection enable.
+const CR0_PROTECTED: u64 = 1 << 0;
+/// Where a processor starts after RESET or INIT.
+const RESET_CODE_BASE: u64 = 0xffff_0000;
+const RESET_INSTRUCTION_POINTER: u64 = 0xfff0;
 const CODE_SELECTOR: u16 = 0x8;
 const DATA_SELECTOR: u16 = 0x10;
 const TSS_SELECTOR: u16 = 0x18;
@@ -90,6 +95,16 @@ fn general_registers(entry: u32) -> kvm_regs {
     kvm_regs { rip: entry.into(), rbx: START_INFO, rflags: BOOT_FLAGS, ..Default::default() }
 }
 
+/// What KVM tells of where a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// There.
+    At(Position),
+    /// Nowhere any more. After a shutdown the state of an AMD processor's guest is undefined (AMD64 APM volume 2, 15.14.3),
+    /// and KVM puts that of an INIT in its place.
+    Reset,
+}
+
 /// Where a guest is: enough to judge why it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -101,11 +116,22 @@ pub(crate) struct Position {
     pub(crate) cr2: u64,
 }
 
-impl Position {
+impl Location {
     /// Reads it from a vCPU that is not running; `None` if KVM gives no registers.
     pub(crate) fn read(vcpu: &VcpuFd) -> Option<Self> {
-        let (regs, sregs) = (vcpu.get_regs().ok()?, vcpu.get_sregs().ok()?);
-        Some(Self { rip: regs.rip, rsp: regs.rsp, cr2: sregs.cr2 })
+        Some(Self::of(&vcpu.get_regs().ok()?, &vcpu.get_sregs().ok()?))
+    }
+
+    /// A processor that is about to fetch its first instruction after an INIT is as nothing else can make it: only a reset
+    /// gives CS this base (Intel SDM volume 3, 10.1.4), and the first far jump takes it away.
+    const fn of(regs: &kvm_regs, sregs: &kvm_sregs) -> Self {
+        let is_reset = sregs.cr0 & CR0_PROTECTED == 0
+            && sregs.cs.base == RESET_CODE_BASE
+            && regs.rip == RESET_INSTRUCTION_POINTER;
+        match is_reset {
+            true => Self::Reset,
+            false => Self::At(Position { rip: regs.rip, rsp: regs.rsp, cr2: sregs.cr2 }),
+        }
     }
 }
 
@@ -123,6 +149,24 @@ mod tests {
         }
         assert_eq!((state.tr.type_, state.tr.s, state.tr.limit, state.tr.present), (11, 0, 0x67, 1));
         assert_eq!(state.ldt.unusable, 1);
+    }
+
+    #[test]
+    fn only_the_state_after_an_init_is_no_place() {
+        let location = |rip, base, cr0| {
+            let cs = kvm_segment { base, ..flat_segment(0xf000, true) };
+            let sregs = kvm_sregs { cr0, cs, cr2: 7, ..Default::default() };
+            Location::of(&kvm_regs { rip, rsp: 5, ..Default::default() }, &sregs)
+        };
+        // INIT keeps the cache bits as they were.
+        for cr0 in [0x6000_0010, 0x10] {
+            assert_eq!(location(0xfff0, 0xffff_0000, cr0), Location::Reset);
+        }
+        let at = |rip| Location::At(Position { rip, rsp: 5, cr2: 7 });
+        assert_eq!(location(0xfff0, 0, 0x11), at(0xfff0), "code of the guest's at that address");
+        assert_eq!(location(0xfff0, 0xf_0000, 0x10), at(0xfff0), "real mode");
+        assert_eq!(location(0xffe0, 0xffff_0000, 0x10), at(0xffe0));
+        assert_eq!(location(0xfff0, 0xffff_0000, 0x8005_0033), at(0xfff0));
     }
 
     #[test]

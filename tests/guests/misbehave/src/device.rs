@@ -15,7 +15,7 @@ use unikernel::memory::ram;
 use unikernel::{ApplicationStatus, print, println};
 use x86::io::{inb, inl, inw, outb, outl, outw};
 
-use crate::survived;
+use crate::{place, survived};
 
 /// Ranges in which neither `vmm-stub` nor a PC of QEMU's has a device.
 const UNKNOWN_PORTS: [Range<u16>; 5] =
@@ -41,6 +41,45 @@ pub(crate) fn unknown_ports(_: &[String]) -> ApplicationStatus {
         asm!("rep insb", in("dx") 0x300_u16, inout("rdi") buffer.as_mut_ptr() => _, inout("rcx") buffer.len() => _);
     }
     println!("misbehave: all ports answered");
+    ApplicationStatus::SUCCESS
+}
+
+/// Ends with status 0: reads where no device is are answered, writes have no effect. Of each width there are two reads and a
+/// write.
+#[inline(never)]
+pub(crate) fn no_device(_: &[String]) -> ApplicationStatus {
+    let Some(window) = place::window() else {
+        println!("misbehave: registers can't be mapped");
+        return ApplicationStatus::FAILURE;
+    };
+    let start = window.start().as_u64() as usize;
+    println!("misbehave: u8 {:x?}", around_a_write(start, 0_u8));
+    println!("misbehave: u16 {:x?}", around_a_write(start + 2, 0_u16));
+    println!("misbehave: u32 {:x?}", around_a_write(start + 0x7f4, 0_u32));
+    println!("misbehave: u64 {:x?}", around_a_write(start + 0xff8, 0_u64));
+    ApplicationStatus::SUCCESS
+}
+
+/// What is read before and after a write.
+fn around_a_write<T>(address: usize, value: T) -> [T; 2] {
+    let register = core::ptr::with_exposed_provenance_mut::<T>(address);
+    // SAFETY: the caller has it mapped for this, aligned, and nothing reads there what was written. Any bits are a `T`.
+    unsafe {
+        let before = register.read_volatile();
+        register.write_volatile(value);
+        [before, register.read_volatile()]
+    }
+}
+
+/// Ends with status 0: what is written to the ACPI tables has no effect under `vmm-stub`.
+#[inline(never)]
+pub(crate) fn write_tables(_: &[String]) -> ApplicationStatus {
+    let Some(tables) = place::tables() else {
+        println!("misbehave: the ACPI tables can't be mapped");
+        return ApplicationStatus::FAILURE;
+    };
+    let [before, after] = around_a_write(tables.range().start.as_u64() as usize, *b"gone");
+    println!("misbehave: '{}' is '{}' after a write", before.escape_ascii(), after.escape_ascii());
     ApplicationStatus::SUCCESS
 }
 

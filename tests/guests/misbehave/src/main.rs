@@ -41,6 +41,8 @@ const ACTS: &[Act] = &[
     ("breakpoint", processor::breakpoint),
     ("stray-interrupt", processor::stray_interrupt),
     ("unknown-ports", device::unknown_ports),
+    ("no-device", device::no_device),
+    ("write-tables", device::write_tables),
     ("bad-doorbell", device::bad_doorbell),
     ("bad-status", device::bad_status),
     ("power-off", device::power_off),

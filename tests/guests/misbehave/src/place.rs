@@ -6,14 +6,15 @@ use core::arch::asm;
 use core::hint::black_box;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::AtomicU64;
+use guest_interface::layout::ACPI_TABLES;
 use unikernel::heap::{self, Pages};
 use unikernel::memory::address::{PhysAddr, VirtAddr};
 use unikernel::memory::frame::Frame;
 use unikernel::memory::live::regions::{self, Place};
 use unikernel::memory::live::{self, Live, LocalFlush, MmioWindow, in_ram_window, physical_address};
 use unikernel::memory::page_size::Size4KiB;
-use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, MmioAttributes};
-use unikernel::memory::page_table::{Tracked, VaRange, VirtRange, flush};
+use unikernel::memory::page_table::attributes::{DataAccess, DeviceCache, KernelAccess, MmioAttributes};
+use unikernel::memory::page_table::{Kva, KvaRun, Tracked, VaRange, VirtRange, flush};
 use unikernel::memory::subtree::Subtree;
 
 /// A place by name: what makes it, if it can be made, and gives its address.
@@ -130,10 +131,21 @@ fn device() -> Option<&'static MmioWindow> {
     Some(Box::leak(Box::new(window()?)))
 }
 
-fn window() -> Option<MmioWindow> {
+/// A page of registers that no device has.
+pub(crate) fn window() -> Option<MmioWindow> {
     let attributes = MmioAttributes { access: DataAccess::ReadWrite, cache: DeviceCache::Uncached };
     // SAFETY: there is no device.
     unsafe { MmioWindow::map("test device", NO_DEVICE, 4096, attributes) }.ok()
+}
+
+/// Another mapping of the first page of the ACPI tables that `vmm-stub` has, writable: the RAM window shows them read-only.
+pub(crate) fn tables() -> Option<VaRange<Kva, Live>> {
+    let machine = live::machine()?;
+    let run = KvaRun::<Size4KiB>::new(&machine, PhysAddr::new(ACPI_TABLES), 1).ok()?;
+    let mut range = Subtree::<Kva>::reserve(machine, 4096, 4096).ok()?;
+    let start = range.range().start;
+    range.map(start, run, KernelAccess::ReadWrite).ok()?;
+    Some(range)
 }
 
 fn closed_device() -> Option<u64> {
