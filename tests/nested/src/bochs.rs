@@ -46,13 +46,13 @@ pub(crate) fn start(machine: &Machine, packages: &Path) -> Result<Child, Error> 
         .map_err(Error::file(program, "started"))
 }
 
-/// What `man bochsrc` describes. Of the memory no more than 2 GiB can be the host's; what is beyond lies in a file.
+/// What `man bochsrc` describes. It takes no more of the host's memory than 2 GiB.
 fn configuration(machine: &Machine, packages: &Path) -> String {
     let console = machine.console.file_name().unwrap_or_default().to_string_lossy();
     let packages = packages.strip_prefix(&machine.folder).unwrap_or(packages).display();
     format!(
         "cpu: model=broadwell_ult, count=1, ips=100000000\n\
-         memory: guest=8192, host=2048\n\
+         memory: guest=2048, host=2048\n\
          romimage: file={packages}/usr/share/bochs/BIOS-bochs-latest\n\
          vgaromimage: file={packages}/usr/share/vgabios/vgabios.bin\n\
          ata0-master: type=cdrom, path={DISC}, status=inserted\n\
