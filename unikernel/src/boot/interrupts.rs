@@ -21,7 +21,12 @@ pub(super) fn start(has_pic: bool, expected: Option<u64>) {
         map_registers(registers)
     };
     match local_apic::enable(map) {
-        Ok(()) => interrupts::enable(),
+        Ok(features) => {
+            let mode = if features.x2apic { "x2APIC" } else { "xAPIC" };
+            let timer = if features.tsc_deadline { "takes TSC deadlines" } else { "counts down" };
+            log::debug!("local APIC in {mode} mode, its timer {timer}");
+            interrupts::enable();
+        }
         Err(error) => log::warn!("{error}; without it there are no timers"),
     }
 }

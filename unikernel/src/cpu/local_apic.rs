@@ -4,7 +4,7 @@
 //! (Intel SDM volume 3, chapter 11). Only its timer and errors interrupt: the pins are masked, where a PC of old has the
 //! 8259 and the NMI.
 
-use super::features;
+use super::features::{self, LocalApicFeatures};
 use super::interrupts::{ERROR_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
 use super::per_cpu::this_cpu;
 use crate::memory::address::{PhysAddr, VirtAddr};
@@ -66,14 +66,16 @@ pub(super) struct LocalApic {
 // SAFETY: it stays with its CPU, in `PerCpu`; nothing in it depends on the CPU otherwise.
 unsafe impl Send for LocalApic {}
 
-/// Enables the local APIC of this CPU, its timer stopped. Interrupts are masked.
+/// Enables the local APIC of this CPU, its timer stopped. Interrupts are masked. Gives what it can do.
 ///
 /// `map` maps the page of its registers at a physical address, uncached and writable, for ever. It is called where they are
 /// not MSRs.
 ///
 /// # Errors
 /// [`Unusable`].
-pub(crate) fn enable(map: impl FnOnce(PhysAddr) -> Result<VirtAddr, MmioError>) -> Result<(), Unusable> {
+pub(crate) fn enable(
+    map: impl FnOnce(PhysAddr) -> Result<VirtAddr, MmioError>,
+) -> Result<LocalApicFeatures, Unusable> {
     let features = features::local_apic().ok_or(Unusable::Missing)?;
     let mut builder = LocalApicBuilder::new();
     builder
@@ -102,7 +104,7 @@ pub(crate) fn enable(map: impl FnOnce(PhysAddr) -> Result<VirtAddr, MmioError>) 
         local_apic.write(LVT_LINT1, LVT_MASKED);
     }
     this_cpu().local_apic.with(|slot| *slot = Some(local_apic));
-    Ok(())
+    Ok(features)
 }
 
 /// Runs `work` on the local APIC of this CPU; `None` where it has none.
