@@ -51,12 +51,12 @@ test what="all":
 _test-all: build _build-test-guests _qemu
     cargo test --workspace --locked
 
-_test-npt: (_test-nested "npt")
+_test-npt: _qemu (_test-nested "npt")
 
 _test-ept: (_test-nested "ept")
 
 # Linux's own KVM on a processor that an emulator makes. All that runs inside is linked statically.
-_test-nested lane: build _build-test-guests _qemu
+_test-nested lane: build _build-test-guests
     #!/usr/bin/env bash
     set -euo pipefail
     target=x86_64-unknown-linux-musl
@@ -64,7 +64,7 @@ _test-nested lane: build _build-test-guests _qemu
     cargo build --quiet --locked --release --package nested-kvm
     cargo build --quiet --locked --release --target $target --package vmm-stub
     system_tests=$(cargo test --quiet --locked --no-run --release --target $target --package system-tests --test system \
-        --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+        --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
     exec {{ quote(target_dir) }}/release/nested-kvm {{ lane }} --target-dir {{ quote(target_dir) }} \
         --vmm-stub {{ quote(target_dir) }}/$target/release/vmm-stub --system-tests "$system_tests"
 

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread;
@@ -21,7 +22,8 @@ pub(crate) struct Limits {
     pub(crate) whole: Duration,
 }
 
-/// Gives every line to `each` until the emulator ends. The emulator has then ended, in one way or another.
+/// Gives every line to `each` until the emulator ends, or `each` has seen enough. The emulator is then gone, in one way or
+/// another.
 ///
 /// # Errors
 /// [`Error::Hung`], [`Error::TooLong`]; [`Error::File`] if the console can't be read.
@@ -29,7 +31,7 @@ pub(crate) fn follow(
     emulator: Child,
     console: &Path,
     limits: Limits,
-    mut each: impl FnMut(&str),
+    mut each: impl FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let mut emulator = Guard(emulator);
     let started = Instant::now();
@@ -49,9 +51,11 @@ pub(crate) fn follow(
         if !new.is_empty() {
             last_output = Instant::now();
         }
-        lines.take(&new, &mut each);
-        if ended {
-            lines.end(&mut each);
+        let mut seen = lines.take(&new, &mut each);
+        if ended && seen.is_continue() {
+            seen = lines.end(&mut each);
+        }
+        if ended || seen.is_break() {
             return Ok(());
         }
         let log = || PathBuf::from(console);
@@ -84,23 +88,25 @@ struct Lines {
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8], each: &mut impl FnMut(&str)) {
+    fn take(&mut self, bytes: &[u8], each: &mut impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
         for &byte in bytes {
             match byte {
-                b'\n' => self.end(each),
+                b'\n' => self.end(each)?,
                 b'\r' => {}
                 _ if self.unfinished.len() < LINE_LEN_MAX => self.unfinished.push(byte),
                 _ => {}
             }
         }
+        ControlFlow::Continue(())
     }
 
-    fn end(&mut self, each: &mut impl FnMut(&str)) {
-        if !self.unfinished.is_empty() {
-            self.previous = String::from_utf8_lossy(&self.unfinished).into_owned();
-            self.unfinished.clear();
-            each(&self.previous);
+    fn end(&mut self, each: &mut impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+        if self.unfinished.is_empty() {
+            return ControlFlow::Continue(());
         }
+        self.previous = String::from_utf8_lossy(&self.unfinished).into_owned();
+        self.unfinished.clear();
+        each(&self.previous)
     }
 
     /// What was printed last, be it a whole line or not.
@@ -125,7 +131,10 @@ mod tests {
         let console = folder.path().join("console");
         let shell = Command::new("sh").args(["-c", script]).arg(&console).spawn().unwrap();
         let mut lines = Vec::new();
-        let result = follow(shell, &console, limits, |line| lines.push(line.to_owned()));
+        let result = follow(shell, &console, limits, |line| {
+            lines.push(line.to_owned());
+            if line == "enough" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
         (lines, result)
     }
 
@@ -135,6 +144,13 @@ mod tests {
             followed(r"printf 'one\r\n\ntw' > $0; sleep 0.2; printf 'o\nthree' >> $0", SHORT);
         result.unwrap();
         assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn who_has_seen_enough_need_not_wait_for_the_end() {
+        let (lines, result) = followed(r"printf 'one\nenough\nmore\n' > $0; exec sleep 60", SHORT);
+        result.unwrap();
+        assert_eq!(lines, ["one", "enough"]);
     }
 
     #[test]

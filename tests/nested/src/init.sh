@@ -25,14 +25,23 @@ vmm_stub=/freehold/release/vmm-stub
 echo 64 > /proc/sys/vm/nr_hugepages
 for backing in anonymous thp hugetlb-2m; do
     "$vmm_stub" run /freehold/appliances/memory-stress --memory 96M --log error --timeout 60s --backing "$backing" \
-        --stats /tmp/statistics -- --size 64M --method random > /tmp/said 2>&1 || cat /tmp/said
-    echo "lane: fact: backing $backing: $(sed -n 's/.*"mapped":{\([^}]*\)}.*/\1/p' /tmp/statistics) pages mapped"
+        --stats /tmp/statistics -- --size 64M --method random > /tmp/said 2>&1
+    status=$?
+    mapped=$(sed -n 's/.*"mapped":{\([^}]*\)}.*/\1/p' /tmp/statistics)
+    if [ "$status" = 0 ] && [ -n "$mapped" ]; then
+        echo "lane: fact: backing $backing: $mapped pages mapped"
+    else
+        cat /tmp/said
+        echo "lane: memory-stress on backing $backing ended with $status, and statistics '$mapped'"
+    fi
     rm -f /tmp/statistics
 done
 echo 0 > /proc/sys/vm/nr_hugepages
 
 /bin/system-tests --test-threads 1 --color never $(cat /lane/arguments)
 echo "lane: status $?"
+# The kernel's own trouble with what was done to its KVM, which it does not print while it can go on.
+dmesg | grep -E 'WARNING:|BUG:|Oops' | sed 's/^/lane: the kernel says: /'
 # The emulated serial port sends what it holds.
 sleep 1
 poweroff -f

@@ -4,11 +4,13 @@ use crate::error::Error;
 use crate::lane::Lane;
 use crate::packages::Packages;
 use crate::{bochs, qemu};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// Mitigations would only cost time; without them the nested guests see an ordinary processor all the same.
-pub(crate) const COMMAND_LINE: &str = "console=ttyS0 mitigations=off nokaslr quiet panic=-1";
+/// Mitigations would only cost time; without them the nested guests see an ordinary processor all the same. What KVM
+/// stumbles over shall end the kernel.
+pub(crate) const COMMAND_LINE: &str = "console=ttyS0 mitigations=off nokaslr quiet oops=panic panic=-1";
 
 /// Files of the machine.
 pub(crate) struct Machine {
@@ -46,5 +48,15 @@ impl Machine {
             Lane::Npt => qemu::start(self),
             Lane::Ept => bochs::start(self, &packages.bochs()?),
         }
+    }
+
+    /// The end of what the emulator itself has said, and where more is.
+    pub(crate) fn last_words(&self) -> String {
+        const SHOWN: usize = 3;
+        let said = fs::read(&self.log).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(SHOWN)..].join("; ");
+        format!("\"{last}\"; see '{}' and '{}'", self.log.display(), self.console.display())
     }
 }

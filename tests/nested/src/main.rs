@@ -12,6 +12,8 @@ mod bochs;
 mod command;
 mod console;
 mod contents;
+mod disc;
+mod emulator;
 mod error;
 mod initramfs;
 mod lane;
@@ -19,6 +21,7 @@ mod machine;
 mod packages;
 mod qemu;
 mod report;
+mod terminal;
 
 use clap::Parser;
 use console::Limits;
@@ -28,8 +31,8 @@ use lane::Lane;
 use machine::Machine;
 use packages::Packages;
 use report::Report;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -75,6 +78,7 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Error> {
     let (lane, name) = (arguments.lane, arguments.lane.name());
     let folder = std::path::absolute(arguments.target_dir.join("nested"));
     let folder = folder.map_err(Error::file(&arguments.target_dir, "found"))?;
+    let _alone = alone(&folder)?;
     let packages = Packages::new(folder.join("packages"));
     let machine = Machine::new(lane, &folder, contents::kernel(&packages)?);
     let files = Files {
@@ -97,15 +101,31 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Error> {
     Ok(report.failures(lane))
 }
 
+/// Waits until no other lane uses the folder, for as long as the result lives.
+fn alone(folder: &Path) -> Result<File, Error> {
+    fs::create_dir_all(folder).map_err(Error::file(folder, "made"))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(Error::file(&path, "made"))?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another lane that uses '{}'", folder.display());
+        file.lock().map_err(Error::file(&path, "locked"))?;
+    }
+    Ok(file)
+}
+
 fn attempt(lane: Lane, machine: &Machine, packages: &Packages) -> Result<Report, Error> {
     // What an earlier run has left would be read as this one's.
     fs::write(&machine.console, []).map_err(Error::file(&machine.console, "emptied"))?;
     let emulator = machine.start(lane, packages)?;
     let mut report = Report::default();
     console::follow(emulator, &machine.console, LIMITS, |line| {
-        if report.take(line) {
+        if Report::shows(line) {
             println!("{line}");
         }
+        report.take(line)
     })?;
+    if report.is_incomplete() {
+        println!("{}: what the emulator said last: {}", lane.name(), machine.last_words());
+    }
     Ok(report)
 }

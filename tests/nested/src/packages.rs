@@ -3,6 +3,7 @@
 
 use crate::command;
 use crate::error::Error;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,13 @@ const BOCHS_PROGRAMS: [&str; 3] = ["bochs", "bochs-term", "xorriso"];
 /// What they work with: two BIOSes and a boot loader.
 const BOCHS_DATA: [&str; 4] = ["bochsbios", "vgabios", "isolinux", "syslinux-common"];
 
-const ADVICE: &str = "run it on Debian, or in a container of it";
+const ADVICE: &str = "run it on Debian 12, or in a container of it";
+
+/// Where the programs of an unpacked folder find the libraries in it, as the loader wants to be told.
+pub(crate) fn libraries(folder: &Path) -> OsString {
+    let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|name| folder.join(name));
+    std::env::join_paths(folders).unwrap_or_default()
+}
 
 /// The cache.
 pub(crate) struct Packages {
@@ -97,42 +104,41 @@ fn remove_folder(folder: &Path) -> Result<(), Error> {
 
 /// Downloads the archive of a package into a folder.
 fn download(package: &str, folder: &Path) -> Result<PathBuf, Error> {
-    let attempt =
-        || command::run(Command::new("apt-get").args(["download", package]).current_dir(folder), ADVICE);
-    let failed = |said: String| Error::Fetch { package: package.to_owned(), said };
-    if let Err(error) = attempt() {
-        let Error::Command { said, .. } = error else { return Err(error) };
-        update_lists().map_err(|_| failed(said))?;
-        attempt().map_err(|error| failed(error.to_string()))?;
-    }
+    let mut command = Command::new("apt-get");
+    command.args(["download", package]).current_dir(folder);
+    apt(package, command, Some)?;
     let entries = fs::read_dir(folder).map_err(Error::file(folder, "read"))?;
-    let archive = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let archive =
-        archive.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    archive.ok_or_else(|| failed("apt-get left no archive".to_owned()))
+    let mut archives = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let archive = archives.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    let said = "apt-get left no archive".to_owned();
+    archive.ok_or_else(|| Error::Fetch { package: package.to_owned(), said })
 }
 
-/// The lists of a fresh machine are empty. Only root may fetch them.
-fn update_lists() -> Result<(), Error> {
+/// Runs a command of apt's for a package, a second time with new package lists if it fails or says nothing that `read` makes
+/// sense of: the lists of a fresh machine are empty. Only root may renew them.
+fn apt<T>(package: &str, mut command: Command, read: impl Fn(String) -> Option<T>) -> Result<T, Error> {
+    let mut attempt = || match command::run(&mut command, ADVICE) {
+        Ok(said) => Ok(read(said.clone()).ok_or(said)),
+        Err(Error::Command { said, .. }) => Ok(Err(said)),
+        Err(error) => Err(error),
+    };
+    let failed = |said: String| Error::Fetch { package: package.to_owned(), said: said.trim().to_owned() };
+    let said = match attempt()? {
+        Ok(read) => return Ok(read),
+        Err(said) => said,
+    };
     if !nix::unistd::geteuid().is_root() {
-        return Err(Error::Command {
-            command: "apt-get update".to_owned(),
-            said: "only root may".to_owned(),
-        });
+        return Err(failed(said));
     }
-    command::run(Command::new("apt-get").args(["update", "-qq"]), ADVICE).map(drop)
+    command::run(Command::new("apt-get").args(["update", "-qq"]), ADVICE).map_err(|_| failed(said))?;
+    attempt()?.map_err(failed)
 }
 
 /// The name of the package that the metapackage stands for.
 fn kernel_package() -> Result<String, Error> {
-    let ask = || command::run(Command::new("apt-cache").args(["depends", KERNEL_METAPACKAGE]), ADVICE);
-    let mut said = ask()?;
-    if dependency(&said).is_none() {
-        update_lists()?;
-        said = ask()?;
-    }
-    let failed = || Error::Fetch { package: KERNEL_METAPACKAGE.to_owned(), said: said.trim().to_owned() };
-    dependency(&said).map(str::to_owned).ok_or_else(failed)
+    let mut command = Command::new("apt-cache");
+    command.args(["depends", KERNEL_METAPACKAGE]);
+    apt(KERNEL_METAPACKAGE, command, |said| dependency(&said).map(str::to_owned))
 }
 
 /// What `apt-cache depends` says the package depends on.
@@ -147,12 +153,9 @@ fn missing_dependencies(packages: &[&str]) -> Result<Vec<String>, Error> {
     // Only prints what would be fetched, and so needs neither rights nor a lock.
     let options =
         ["install", "--print-uris", "-qq", "--no-install-recommends", "-o", "Debug::NoLocking=true"];
-    let ask = || command::run(Command::new("apt-get").args(options).args(packages), ADVICE);
-    let said = match ask() {
-        Err(Error::Command { .. }) => update_lists().and_then(|()| ask())?,
-        result => result?,
-    };
-    Ok(fetched(&said))
+    let mut command = Command::new("apt-get");
+    command.args(options).args(packages);
+    apt(&packages.join(" "), command, |said| Some(fetched(&said)))
 }
 
 /// The packages in lines such as `'http://…' libltdl7_2.4.7-7_amd64.deb 393084 MD5Sum:…`.
