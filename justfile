@@ -9,7 +9,7 @@ test_guests := "misbehave kernel-tests"
 default:
     @just --list --unsorted
 
-# Build, then boot an appliance on the best host there is: `just run [appliance] [vmm-stub options] [-- arguments]`.
+# Build, then boot an appliance, or a crate that `just new` made: `just run [NAME | FOLDER] [vmm-stub options] [-- arguments]`.
 [no-exit-message]
 [positional-arguments]
 run *arguments: build
@@ -17,24 +17,67 @@ run *arguments: build
     set -euo pipefail
     appliance=memory-stress
     if [[ $# -gt 0 && $1 != -* ]]; then appliance=$1; shift; fi
-    image={{ quote(target_dir) }}/appliances/$appliance
-    if [[ ! -f $image ]]; then
-        echo "just run: there is no appliance '$appliance'; there are: {{ appliances }}" >&2
+    # The options, then what is behind the first `--`.
+    options=(--memory 1G)
+    while [[ $# -gt 0 && $1 != -- ]]; do options+=("$1"); shift; done
+    cd {{ quote(invocation_directory()) }}
+    just=({{ quote(just_executable()) }} --justfile {{ quote(justfile()) }})
+    if [[ $appliance != */* && $appliance != . && $appliance != .. ]]; then
+        image={{ quote(target_dir) }}/appliances/$appliance
+        if [[ ! -f $image ]]; then
+            echo "just run: there is no appliance '$appliance'; there are: {{ appliances }}; a folder is given as ./$appliance" >&2
+            exit 116
+        fi
+        exec "${just[@]}" _start "${options[@]}" -- "$image" "${@:2}"
+    fi
+    if [[ ! -f $appliance/Cargo.toml ]]; then
+        echo "just run: there is no crate in '$appliance'; make one with \`just new PATH\`" >&2
         exit 116
     fi
+    built=$(cd "$appliance" && cargo build --quiet --release --message-format json-render-diagnostics)
+    linked=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<< "$built" | tail -n 1)
+    exec "${just[@]}" _boot "${options[@]}" -- "$linked" "${@:2}"
+
+# Write the crate of a new appliance, outside this folder: `just new PATH`.
+[no-exit-message]
+new path: _rust-target
+    @cargo build --quiet --locked --release --package new-appliance
+    @cd {{ quote(invocation_directory()) }} && \
+        {{ quote(target_dir) }}/release/new-appliance --freehold {{ quote(justfile_directory()) }} -- {{ quote(path) }}
+
+# Packs an appliance as cargo has linked it, and boots it: `_boot [vmm-stub options] -- ELF [arguments]`. It is what
+# `cargo run` in a crate of `just new` calls.
+[no-exit-message]
+[positional-arguments]
+_boot *arguments: _vmm-stub
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet --locked --release --package image-tool
+    cd {{ quote(invocation_directory()) }}
+    options=()
+    while [[ $1 != -- ]]; do options+=("$1"); shift; done
+    {{ quote(target_dir) }}/release/image-tool pack "$2" "$2.image" >/dev/null
+    exec {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _start "${options[@]}" -- "$2.image" "${@:3}"
+
+# Boots an image on the best host there is: `_start [vmm-stub options] -- IMAGE [arguments]`.
+[no-exit-message]
+[positional-arguments]
+_start *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
     vmm_stub={{ quote(target_dir) }}/release/vmm-stub
-    # The host is what an option in front of `--` says, else what `doctor` finds.
-    host=auto; previous=
-    for word in "$@"; do
-        if [[ $word == -- ]]; then break; fi
-        if [[ $previous == --host ]]; then host=$word; fi
-        if [[ $word == --host=* ]]; then host=${word#--host=}; fi
-        previous=$word
+    # The host is what an option says, else what `doctor` finds.
+    options=(--host auto); host=auto
+    while [[ $1 != -- ]]; do
+        if [[ ${options[-1]} == --host ]]; then host=$1; fi
+        if [[ $1 == --host=* ]]; then host=${1#--host=}; fi
+        options+=("$1"); shift
     done
     if [[ $host == qemu ]] || { [[ $host == auto ]] && ! "$vmm_stub" doctor >/dev/null 2>&1; }; then
-        {{ quote(just_executable()) }} --quiet _qemu
+        {{ quote(just_executable()) }} --quiet --justfile {{ quote(justfile()) }} _qemu
     fi
-    exec "$vmm_stub" run "$image" --host auto --memory 1G "$@"
+    cd {{ quote(invocation_directory()) }}
+    exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.
 test what="all":
@@ -89,7 +132,9 @@ _test-loom:
         cargo test --locked --release --package unikernel --lib loom_
 
 # Build the VMM and the appliances into target/release/vmm-stub and target/appliances.
-build: _rust-target (_guests "appliances" appliances)
+build: (_guests "appliances" appliances) _vmm-stub
+
+_vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
 
 # Check formatting and lints, for host and guest.

@@ -57,11 +57,16 @@ impl Artifacts {
 /// The folder that everything is built into.
 #[must_use]
 pub fn target_dir() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let workspace = package.parent().unwrap_or(package);
     let named = [TARGET_DIR_VARIABLE, "CARGO_TARGET_DIR"].iter().find_map(env::var_os);
     // Tests run in the folder of their package, cargo's variable is relative to the workspace.
-    workspace.join(named.map_or(PathBuf::from("target"), PathBuf::from))
+    workspace().join(named.map_or(PathBuf::from("target"), PathBuf::from))
+}
+
+/// The folder of the workspace that this crate was built in.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }
 
 #[cfg(test)]

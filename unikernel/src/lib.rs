@@ -5,6 +5,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`appliance`](mod@appliance) | the application: its arguments, its end, the audit |
 //! | [`boot`] | from the first instruction to the application |
 //! | [`memory`] | frames, typed page tables and their audit; which memory is RAM; the heap |
 //! | [`heap`](mod@heap) | what an application can ask of its memory |
@@ -34,3 +35,5 @@ pub mod heap;
 pub mod memory;
 
 pub use guest_interface::status::ApplicationStatus;
+/// The log: its records go to the console, from the level that the command line says.
+pub use log;

@@ -15,6 +15,7 @@ mod kernel;
 mod memory;
 mod memory_map;
 mod misbehave;
+mod new;
 mod paging;
 mod refusal;
 mod stopping;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         stopping::trials,
         refusal::trials,
         host::trials,
+        new::trials,
         corruption::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();

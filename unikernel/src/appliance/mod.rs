@@ -11,18 +11,27 @@ use guest_interface::command_line::Words;
 use guest_interface::host_information::Milestone;
 use guest_interface::status::{ApplicationStatus, KernelStatus};
 
-/// Makes a function of type `fn(&[String]) -> ApplicationStatus` the application of this image.
+mod termination;
+
+pub use termination::Termination;
+
+/// What an application is called with: the words of the command line behind its lone `--`.
+pub type Arguments = [String];
+
+/// Makes a function the application of this image: `fn(&[String]) -> T`, where `T` is [`ApplicationStatus`], `()`, a
+/// `Result` of one of them whose error can be displayed, or anything else that implements [`Termination`].
 ///
 /// The crate is a binary with `#![cfg_attr(target_os = "none", no_std, no_main)]`. Built for any other target than the
 /// guest's, its `main` says that it is a guest image, and ends with 2.
 ///
 /// ```no_run
 /// # extern crate alloc;
-/// use unikernel::ApplicationStatus;
+/// use alloc::string::String;
 /// unikernel::appliance!(greet);
-/// fn greet(arguments: &[String]) -> ApplicationStatus {
-///     unikernel::println!("hello, {arguments:?}");
-///     ApplicationStatus::SUCCESS
+/// fn greet(arguments: &[String]) -> Result<(), &'static str> {
+///     let name = arguments.first().ok_or("whom shall I greet?")?;
+///     unikernel::println!("hello, {name}");
+///     Ok(())
 /// }
 /// ```
 #[macro_export]
@@ -30,17 +39,18 @@ macro_rules! appliance {
     ($application:path) => {
         #[cfg(target_os = "none")]
         #[unsafe(no_mangle)]
-        fn freehold_application(arguments: &[::alloc::string::String]) -> $crate::ApplicationStatus {
-            $application(arguments)
+        fn freehold_application(arguments: &$crate::appliance::Arguments) -> $crate::ApplicationStatus {
+            $crate::appliance::Termination::status($application(arguments))
         }
 
         #[cfg(not(target_os = "none"))]
         fn main() -> ::std::process::ExitCode {
             // Keeps the application checked on the host, too.
-            let _: fn(&[::std::string::String]) -> $crate::ApplicationStatus = $application;
+            let _ = |arguments: &$crate::appliance::Arguments| {
+                $crate::appliance::Termination::status($application(arguments))
+            };
             ::std::eprintln!(
-                "{} is a guest image: build it for x86_64-unknown-none and boot it with `just run {}`",
-                ::core::env!("CARGO_PKG_NAME"),
+                "{} is a guest image: build it for x86_64-unknown-none and boot it with `just run`",
                 ::core::env!("CARGO_PKG_NAME"),
             );
             ::std::process::ExitCode::from($crate::ApplicationStatus::USAGE.code())
@@ -53,7 +63,7 @@ pub(crate) fn run(arguments: &str) -> ! {
     // SAFETY: `appliance!` is the only one to define the symbol, as a safe function of this very type.
     unsafe extern "Rust" {
         /// Defined by `appliance!`.
-        safe fn freehold_application(arguments: &[String]) -> ApplicationStatus;
+        safe fn freehold_application(arguments: &Arguments) -> ApplicationStatus;
     }
     let arguments: Vec<String> = Words::new(arguments).collect();
     milestone::stamp(Milestone::ApplicationStart);

@@ -1,0 +1,72 @@
+//! Writes the crate of a new appliance, outside the workspace of the kernel that it is built on.
+//!
+//! The crate has a manifest, a source, and cargo's settings. Where the kernel lies is said in two places: the dependency
+//! of the manifest, and the settings' runner, which `cargo run` boots the appliance with.
+
+mod error;
+mod name;
+mod place;
+mod template;
+
+pub use error::Error;
+
+use std::fs;
+use std::path::Path;
+
+/// Writes the crate of an appliance into the folder `path`, which is made, or there and empty. Its last component is the
+/// name. `freehold` is the checkout whose kernel it is built on.
+///
+/// # Errors
+/// [`Error`]. All but [`Error::Write`] are found before anything is written.
+pub fn write(freehold: &Path, path: &Path) -> Result<(), Error> {
+    let name = name::of_folder(path)?;
+    let freehold =
+        freehold.canonicalize().map_err(|source| Error::Read { path: freehold.to_owned(), source })?;
+    place::check(path, &freehold)?;
+    for (file, content) in template::files(name, &freehold)? {
+        let file = path.join(file);
+        let folder = file.parent().unwrap_or(path);
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&file, content));
+        written.map_err(|source| Error::Write { path: file, source })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_crate_is_three_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (freehold, path) = (folder.path().join("freehold"), folder.path().join("on/the way/greeter"));
+        fs::create_dir(&freehold).unwrap();
+        write(&freehold, &path).unwrap();
+        assert_eq!(names_in(&path), [".cargo", "Cargo.toml", "src"]);
+        assert_eq!(names_in(&path.join(".cargo")), ["config.toml"]);
+        assert_eq!(names_in(&path.join("src")), ["main.rs"]);
+    }
+
+    #[test]
+    fn what_is_refused_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let freehold = folder.path().join("freehold");
+        fs::create_dir(&freehold).unwrap();
+        for path in ["freehold/inside", "2nd", "no/such name"] {
+            let error = write(&freehold, &folder.path().join(path)).unwrap_err().to_string();
+            assert!(!error.contains('\n') && error.contains("give"), "{error}");
+        }
+        assert!(write(&folder.path().join("nowhere"), &folder.path().join("fine")).is_err());
+        assert_eq!(names_in(folder.path()), ["freehold"]);
+        assert!(names_in(&freehold).is_empty());
+    }
+}
