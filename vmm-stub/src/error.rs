@@ -147,8 +147,8 @@ pub(crate) enum Error {
     #[error("the statistics document is lost: it can't be printed: {0}")]
     StatisticsNotPrinted(#[source] io::Error),
 
-    #[error("the thread of the vCPU ended without a result")]
-    VcpuThreadLost,
+    #[error("a thread of the VMM ended without a result")]
+    ThreadLost,
 }
 
 impl Error {
@@ -192,7 +192,7 @@ impl Error {
             | Self::DocumentLost { .. }
             | Self::StatisticsLost(_)
             | Self::StatisticsNotPrinted(_)
-            | Self::VcpuThreadLost => VmmStatus::VmmError,
+            | Self::ThreadLost => VmmStatus::VmmError,
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`host`] | which hosts there are and what each demands |
 //! | [`memory`], [`boot`] | guest RAM, and what a guest finds in it |
 //! | [`vcpu`], [`devices`] | what runs the guest, and what it talks to |
+//! | [`stoppable_thread`], [`wait`] | what can be ended at any moment, and what ends it |
 //! | [`machine`] | a machine on KVM, made of these |
 //! | [`statistics`], [`kvm_statistics`] | what is counted meanwhile, here and by KVM |
 //! | [`qemu`] | a machine that QEMU runs |
@@ -32,6 +33,7 @@ mod report;
 mod result;
 mod run;
 mod statistics;
+mod stoppable_thread;
 mod timing;
 mod vcpu;
 mod wait;

@@ -20,10 +20,10 @@ use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
 use crate::result::Published;
 use crate::statistics::ExitCounts;
+use crate::stoppable_thread::{StoppableThread, Wake};
 use crate::vcpu::cpuid;
 use crate::vcpu::registers::{self, Location};
 use crate::vcpu::run::{End, run_until_end};
-use crate::vcpu::thread::{VcpuThread, Wake};
 use crate::wait::Signals;
 use guest_interface::host_information::HostInformation;
 use guest_interface::layout::BOOT_PAGE_TABLES;
@@ -131,7 +131,7 @@ impl Machine {
         let mut bus = PortBus::new(memory.clone(), console, wants_result);
 
         let work_stop = stop.clone();
-        let thread = VcpuThread::start(stop, move || {
+        let thread = StoppableThread::start("vcpu0", stop, move || {
             let mut counts = ExitCounts::default();
             let started = Instant::now();
             let end = run_until_end(&mut vcpu, &mut bus, &work_stop, &mut counts);
