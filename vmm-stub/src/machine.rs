@@ -137,7 +137,7 @@ impl Machine {
             let end = run_until_end(&mut vcpu, &mut bus, &work_stop, &mut counts);
             let ended = Instant::now();
             bus.finish();
-            let location = Location::read(&vcpu);
+            let location = Location::read(&vcpu, end.as_ref().is_ok_and(End::is_triple_fault));
             (end, location, counts, bus, started, ended)
         })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
