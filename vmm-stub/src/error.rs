@@ -2,6 +2,7 @@
 
 use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
 use crate::document_file::DocumentKind;
+use crate::files_in_use::FileUse;
 use crate::host::kvm::KvmUnusable;
 use crate::kvm_statistics::StatisticsError;
 use crate::memory::backing::hugetlb::HugetlbUnable;
@@ -69,6 +70,18 @@ pub(crate) enum Error {
         .document.option()
     )]
     NotAFile { document: DocumentKind, path: PathBuf },
+
+    #[error(
+        "the {document} can't be written to {path:?}, which is {used_as}; {}",
+        elsewhere(*.document, *.used_as)
+    )]
+    FileInUse { document: DocumentKind, path: PathBuf, used_as: FileUse },
+
+    #[error(
+        "the statistics document can't be written to standard output, which is closed or open for reading only; open it, \
+         or give --stats a file"
+    )]
+    NoStdout,
 
     #[error(
         "the {document} can't be written to {path:?}: {source}; give {} a file that can be",
@@ -170,6 +183,8 @@ impl Error {
             | Self::StatisticsOfQemu
             | Self::SameFile(_)
             | Self::NotAFile { .. }
+            | Self::FileInUse { .. }
+            | Self::NoStdout
             | Self::Unwritable { .. } => VmmStatus::Refused,
             Self::HostMemory { .. }
             | Self::MapMemory(_)
@@ -204,5 +219,13 @@ impl Error {
     /// For a system call of the VMM's own working: wraps its error with what it was for.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { what, source: source.into() }
+    }
+}
+
+/// Where a document can go instead of to a file that is in use.
+fn elsewhere(document: DocumentKind, used_as: FileUse) -> String {
+    match (document, used_as) {
+        (DocumentKind::Statistics, FileUse::Stdout) => "use `--stats -`".to_owned(),
+        _ => format!("give {} another path", document.option()),
     }
 }

@@ -3,6 +3,7 @@
 //! | part | holds |
 //! |---|---|
 //! | [`cli`], [`error`], [`report`], [`timing`], [`result`], [`document_file`] | what the user says, is told and is left |
+//! | [`standard_output`], [`files_in_use`] | where it can't be left |
 //! | [`run`] | `vmm-stub run`, from options to exit status |
 //! | [`host`] | which hosts there are and what each demands |
 //! | [`memory`], [`boot`] | guest RAM, and what a guest finds in it |
@@ -24,6 +25,7 @@ mod cli;
 mod devices;
 mod document_file;
 mod error;
+mod files_in_use;
 mod host;
 mod kvm_statistics;
 mod machine;
@@ -32,6 +34,7 @@ mod qemu;
 mod report;
 mod result;
 mod run;
+mod standard_output;
 mod statistics;
 mod stoppable_thread;
 mod timing;

@@ -6,6 +6,7 @@ use crate::boot::load;
 use crate::cli::{HostChoice, RunOptions};
 use crate::document_file::{DocumentFile, DocumentKind};
 use crate::error::Error;
+use crate::files_in_use::FilesInUse;
 use crate::host::kvm::KvmHost;
 use crate::host::paging::Paging;
 use crate::kvm_statistics::document::Document;
@@ -64,9 +65,11 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
     let command_line = command_line::build(kernel, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
     backing::check(options.backing, options.memory)?;
-    let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path);
+    let in_use = FilesInUse::look(&options.image);
+    let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path, &in_use);
     let result_file = options.result.as_deref().map(prepare_result).transpose()?;
-    let statistics_output = options.stats.as_deref().map(Output::prepare).transpose()?;
+    let prepare_statistics = |path| Output::prepare(path, &in_use);
+    let statistics_output = options.stats.as_deref().map(prepare_statistics).transpose()?;
     if let (Some(result), Some(Output::File(statistics))) = (&result_file, &statistics_output)
         && result.is_same_as(statistics)
     {

@@ -4,6 +4,8 @@ use super::document::Document;
 use crate::devices::console;
 use crate::document_file::{DocumentFile, DocumentKind};
 use crate::error::Error;
+use crate::files_in_use::FilesInUse;
+use crate::standard_output;
 use crate::stoppable_thread::{StoppableThread, Wake};
 use crate::wait::Signals;
 use std::fs::File;
@@ -27,12 +29,13 @@ impl Output {
     /// Checks that it can be written.
     ///
     /// # Errors
-    /// Those of [`DocumentFile::prepare`].
-    pub(crate) fn prepare(given: &Path) -> Result<Self, Error> {
-        if given.as_os_str() == STDOUT {
-            return Ok(Self::Stdout);
+    /// [`Error::NoStdout`], and those of [`DocumentFile::prepare`].
+    pub(crate) fn prepare(given: &Path, in_use: &FilesInUse) -> Result<Self, Error> {
+        match given.as_os_str() == STDOUT {
+            true if standard_output::can_be_written() => Ok(Self::Stdout),
+            true => Err(Error::NoStdout),
+            false => DocumentFile::prepare(DocumentKind::Statistics, given, in_use).map(Self::File),
         }
-        DocumentFile::prepare(DocumentKind::Statistics, given).map(Self::File)
     }
 
     /// Writes the document as a line of its own.
