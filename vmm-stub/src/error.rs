@@ -145,6 +145,9 @@ pub(crate) enum Error {
     #[error("can't {what}: {source}")]
     System { what: &'static str, source: io::Error },
 
+    #[error("interrupted by a signal before the guest ran")]
+    Interrupted,
+
     #[error("can't write the boot data to guest memory: {0}")]
     WriteGuest(#[source] Box<dyn std::error::Error + Send + Sync>),
 
@@ -208,6 +211,7 @@ impl Error {
             | Self::StatisticsLost(_)
             | Self::StatisticsNotPrinted(_)
             | Self::ThreadLost => VmmStatus::VmmError,
+            Self::Interrupted => VmmStatus::Interrupted,
         }
     }
 

@@ -87,7 +87,7 @@ impl Machine {
     /// Builds a machine on a host and loads an image that was checked for this much memory.
     ///
     /// # Errors
-    /// For memory the host lacks, and for what KVM refuses.
+    /// For memory the host lacks, for what KVM refuses, and [`Error::Interrupted`] if memory takes time.
     pub(crate) fn build(
         host: KvmHost,
         image: &Image,
@@ -95,9 +95,10 @@ impl Machine {
         backing: Option<Backing>,
         command_line: &str,
         wanted: Wanted,
+        signals: &Signals,
     ) -> Result<Self, Error> {
         let sources = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
-        let memory = backing::map(memory_len, backing)?;
+        let memory = backing::map(memory_len, backing, || signals.go_on())?;
         let demands = SlotDemands {
             protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
             notes_writes: wanted.dirty_log,

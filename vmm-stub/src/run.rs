@@ -167,7 +167,8 @@ fn run_on_kvm(
         statistics: options.stats.is_some(),
         dirty_log: options.dirty_log,
     };
-    let machine = Machine::build(host, image, options.memory, options.backing, command_line, wanted)?;
+    let machine =
+        Machine::build(host, image, options.memory, options.backing, command_line, wanted, signals)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
