@@ -4,6 +4,7 @@
 //! at any moment, and what it held before until there is another.
 
 use crate::error::Error;
+use crate::files_in_use::FilesInUse;
 use nix::unistd::{AccessFlags, eaccess};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -53,8 +54,8 @@ impl DocumentFile {
     /// Checks that a file can be written, and leaves it as it is.
     ///
     /// # Errors
-    /// [`Error::NotAFile`], [`Error::Unwritable`].
-    pub(crate) fn prepare(document: DocumentKind, given: &Path) -> Result<Self, Error> {
+    /// [`Error::FileInUse`], [`Error::NotAFile`], [`Error::Unwritable`].
+    pub(crate) fn prepare(document: DocumentKind, given: &Path, in_use: &FilesInUse) -> Result<Self, Error> {
         let unwritable = |source| Error::Unwritable { document, path: given.to_owned(), source };
         let not_a_file = || Error::NotAFile { document, path: given.to_owned() };
         if given.file_name().is_none() || given.as_os_str().as_encoded_bytes().ends_with(b"/") {
@@ -62,11 +63,16 @@ impl DocumentFile {
         }
         let path = match fs::symlink_metadata(given) {
             Ok(_) => {
-                let path = fs::canonicalize(given).map_err(unwritable)?;
+                // Through links, and through those of /proc/self/fd also to what has no path.
+                let metadata = fs::metadata(given).map_err(unwritable)?;
+                if let Some(used_as) = in_use.find(&metadata) {
+                    return Err(Error::FileInUse { document, path: given.to_owned(), used_as });
+                }
                 // A device or FIFO would be replaced by a file.
-                if !fs::metadata(&path).map_err(unwritable)?.is_file() {
+                if !metadata.is_file() {
                     return Err(not_a_file());
                 }
+                let path = fs::canonicalize(given).map_err(unwritable)?;
                 // It would be replaced without being written to, which is not what its protection asks for.
                 eaccess(&path, AccessFlags::W_OK).map_err(|errno| unwritable(errno.into()))?;
                 path
@@ -170,7 +176,7 @@ mod tests {
     }
 
     fn prepare(path: &Path) -> Result<DocumentFile, Error> {
-        DocumentFile::prepare(DocumentKind::Result, path)
+        DocumentFile::prepare(DocumentKind::Result, path, &FilesInUse::default())
     }
 
     #[test]
@@ -196,6 +202,26 @@ mod tests {
         prepare(&link).unwrap().write(b"after").unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "after");
         assert_eq!(fs::read_link(&link).unwrap(), target);
+    }
+
+    #[test]
+    fn the_image_is_not_replaced_by_whatever_name() {
+        let directory = Directory::new("image");
+        let (image, link, other) = (directory.path("image"), directory.path("link"), directory.path("other"));
+        fs::write(&image, "").unwrap();
+        fs::write(&other, "").unwrap();
+        symlink(&image, &link).unwrap();
+        let in_use = FilesInUse::look(&image);
+        for document in [DocumentKind::Result, DocumentKind::Statistics] {
+            for path in [&image, &link] {
+                let error = DocumentFile::prepare(document, path, &in_use).unwrap_err();
+                assert_eq!(error.status(), VmmStatus::Refused);
+                let line = error.to_string();
+                let advice = format!("which is the appliance; give {} another path", document.option());
+                assert!(line.contains(&advice), "{line}");
+            }
+            DocumentFile::prepare(document, &other, &in_use).unwrap();
+        }
     }
 
     #[test]
@@ -252,7 +278,9 @@ mod tests {
             assert!(!line.contains('\n'));
         }
         let statistics =
-            DocumentFile::prepare(DocumentKind::Statistics, Path::new("/")).unwrap_err().to_string();
+            DocumentFile::prepare(DocumentKind::Statistics, Path::new("/"), &FilesInUse::default())
+                .unwrap_err()
+                .to_string();
         assert!(statistics.starts_with("the statistics document can't be written"), "{statistics}");
         assert!(statistics.contains("--stats another"), "{statistics}");
         for path in [directory.path("missing/file"), "/proc/file".into(), "/etc/passwd/file".into()] {

@@ -2,6 +2,7 @@
 
 use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
 use crate::document_file::DocumentKind;
+use crate::files_in_use::FileUse;
 use crate::host::kvm::KvmUnusable;
 use crate::kvm_statistics::StatisticsError;
 use crate::memory::backing::hugetlb::HugetlbUnable;
@@ -71,6 +72,18 @@ pub(crate) enum Error {
     NotAFile { document: DocumentKind, path: PathBuf },
 
     #[error(
+        "the {document} can't be written to {path:?}, which is {used_as}; {}",
+        elsewhere(*.document, *.used_as)
+    )]
+    FileInUse { document: DocumentKind, path: PathBuf, used_as: FileUse },
+
+    #[error(
+        "the statistics document can't be written to standard output, which is closed or open for reading only; open it, \
+         or give --stats a file"
+    )]
+    NoStdout,
+
+    #[error(
         "the {document} can't be written to {path:?}: {source}; give {} a file that can be",
         .document.option()
     )]
@@ -132,6 +145,9 @@ pub(crate) enum Error {
     #[error("can't {what}: {source}")]
     System { what: &'static str, source: io::Error },
 
+    #[error("interrupted by a signal before the guest ran")]
+    Interrupted,
+
     #[error("can't write the boot data to guest memory: {0}")]
     WriteGuest(#[source] Box<dyn std::error::Error + Send + Sync>),
 
@@ -147,8 +163,8 @@ pub(crate) enum Error {
     #[error("the statistics document is lost: it can't be printed: {0}")]
     StatisticsNotPrinted(#[source] io::Error),
 
-    #[error("the thread of the vCPU ended without a result")]
-    VcpuThreadLost,
+    #[error("a thread of the VMM ended without a result")]
+    ThreadLost,
 }
 
 impl Error {
@@ -170,6 +186,8 @@ impl Error {
             | Self::StatisticsOfQemu
             | Self::SameFile(_)
             | Self::NotAFile { .. }
+            | Self::FileInUse { .. }
+            | Self::NoStdout
             | Self::Unwritable { .. } => VmmStatus::Refused,
             Self::HostMemory { .. }
             | Self::MapMemory(_)
@@ -192,7 +210,8 @@ impl Error {
             | Self::DocumentLost { .. }
             | Self::StatisticsLost(_)
             | Self::StatisticsNotPrinted(_)
-            | Self::VcpuThreadLost => VmmStatus::VmmError,
+            | Self::ThreadLost => VmmStatus::VmmError,
+            Self::Interrupted => VmmStatus::Interrupted,
         }
     }
 
@@ -204,5 +223,13 @@ impl Error {
     /// For a system call of the VMM's own working: wraps its error with what it was for.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { what, source: source.into() }
+    }
+}
+
+/// Where a document can go instead of to a file that is in use.
+fn elsewhere(document: DocumentKind, used_as: FileUse) -> String {
+    match (document, used_as) {
+        (DocumentKind::Statistics, FileUse::Stdout) => "use `--stats -`".to_owned(),
+        _ => format!("give {} another path", document.option()),
     }
 }

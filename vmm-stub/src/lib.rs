@@ -3,10 +3,12 @@
 //! | part | holds |
 //! |---|---|
 //! | [`cli`], [`error`], [`report`], [`timing`], [`result`], [`document_file`] | what the user says, is told and is left |
+//! | [`standard_output`], [`files_in_use`] | where it can't be left |
 //! | [`run`] | `vmm-stub run`, from options to exit status |
 //! | [`host`] | which hosts there are and what each demands |
 //! | [`memory`], [`boot`] | guest RAM, and what a guest finds in it |
 //! | [`vcpu`], [`devices`] | what runs the guest, and what it talks to |
+//! | [`stoppable_thread`], [`wait`] | what can be ended at any moment, and what ends it |
 //! | [`machine`] | a machine on KVM, made of these |
 //! | [`statistics`], [`kvm_statistics`] | what is counted meanwhile, here and by KVM |
 //! | [`qemu`] | a machine that QEMU runs |
@@ -23,6 +25,7 @@ mod cli;
 mod devices;
 mod document_file;
 mod error;
+mod files_in_use;
 mod host;
 mod kvm_statistics;
 mod machine;
@@ -31,7 +34,9 @@ mod qemu;
 mod report;
 mod result;
 mod run;
+mod standard_output;
 mod statistics;
+mod stoppable_thread;
 mod timing;
 mod vcpu;
 mod wait;

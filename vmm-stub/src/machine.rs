@@ -20,10 +20,10 @@ use crate::memory::{GuestMemory, backing};
 use crate::report::Ending;
 use crate::result::Published;
 use crate::statistics::ExitCounts;
+use crate::stoppable_thread::{StoppableThread, Wake};
 use crate::vcpu::cpuid;
 use crate::vcpu::registers::{self, Location};
 use crate::vcpu::run::{End, run_until_end};
-use crate::vcpu::thread::{VcpuThread, Wake};
 use crate::wait::Signals;
 use guest_interface::host_information::HostInformation;
 use guest_interface::layout::BOOT_PAGE_TABLES;
@@ -87,7 +87,7 @@ impl Machine {
     /// Builds a machine on a host and loads an image that was checked for this much memory.
     ///
     /// # Errors
-    /// For memory the host lacks, and for what KVM refuses.
+    /// For memory the host lacks, for what KVM refuses, and [`Error::Interrupted`] if memory takes time.
     pub(crate) fn build(
         host: KvmHost,
         image: &Image,
@@ -95,9 +95,10 @@ impl Machine {
         backing: Option<Backing>,
         command_line: &str,
         wanted: Wanted,
+        signals: &Signals,
     ) -> Result<Self, Error> {
         let sources = wanted.statistics.then(|| Sources::open(&host)).transpose()?;
-        let memory = backing::map(memory_len, backing)?;
+        let memory = backing::map(memory_len, backing, || signals.go_on())?;
         let demands = SlotDemands {
             protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
             notes_writes: wanted.dirty_log,
@@ -131,13 +132,13 @@ impl Machine {
         let mut bus = PortBus::new(memory.clone(), console, wants_result);
 
         let work_stop = stop.clone();
-        let thread = VcpuThread::start(stop, move || {
+        let thread = StoppableThread::start("vcpu0", stop, move || {
             let mut counts = ExitCounts::default();
             let started = Instant::now();
             let end = run_until_end(&mut vcpu, &mut bus, &work_stop, &mut counts);
             let ended = Instant::now();
             bus.finish();
-            let location = Location::read(&vcpu);
+            let location = Location::read(&vcpu, end.as_ref().is_ok_and(End::is_triple_fault));
             (end, location, counts, bus, started, ended)
         })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));

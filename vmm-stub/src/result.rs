@@ -27,6 +27,7 @@ impl Published {
 mod tests {
     use super::*;
     use crate::document_file::DocumentKind;
+    use crate::files_in_use::FilesInUse;
     use guest_interface::status::VmmStatus;
     use std::fs;
 
@@ -34,7 +35,7 @@ mod tests {
     fn without_a_document_the_file_stays_as_it_was() {
         let path = std::env::temp_dir().join(format!("vmm-stub-stays-{}", std::process::id()));
         fs::write(&path, "before").unwrap();
-        let file = DocumentFile::prepare(DocumentKind::Result, &path).unwrap();
+        let file = DocumentFile::prepare(DocumentKind::Result, &path, &FilesInUse::default()).unwrap();
         let error = Published { document: None, dropped: 2 }.write(&file).unwrap_err();
         assert_eq!(error.status(), VmmStatus::VmmError);
         assert!(error.to_string().contains("vmm-stub-stays"), "{error}");

@@ -6,10 +6,11 @@ use crate::boot::load;
 use crate::cli::{HostChoice, RunOptions};
 use crate::document_file::{DocumentFile, DocumentKind};
 use crate::error::Error;
+use crate::files_in_use::FilesInUse;
 use crate::host::kvm::KvmHost;
 use crate::host::paging::Paging;
 use crate::kvm_statistics::document::Document;
-use crate::kvm_statistics::output::Output;
+use crate::kvm_statistics::output::{Output, Stdout};
 use crate::machine::{Finished, Machine, Wanted};
 use crate::memory::backing::Backing;
 use crate::memory::quantity::Bytes;
@@ -22,9 +23,9 @@ use crate::wait::Signals;
 use guest_interface::host_information;
 use guest_interface::layout::HOST_INFORMATION;
 use guest_interface::result::RESULT_LEN_MAX;
-use guest_interface::status::{ApplicationStatus, ExitStatus};
+use guest_interface::status::{ApplicationStatus, ExitStatus, VmmStatus};
 use std::io::{IsTerminal, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vm_memory::{Bytes as _, GuestAddress};
 
 /// The host that was picked.
@@ -33,8 +34,13 @@ enum Host {
     Qemu,
 }
 
+/// How long a reader that does not read is waited for when the machine has been stopped.
+const READER_GRACE: Duration = Duration::from_millis(500);
+
 /// What a machine that has run leaves.
 struct Outcome {
+    /// When the guest was.
+    started: Instant,
     /// Known unless its host failed.
     ending: Result<Ending, Error>,
     published: Published,
@@ -59,9 +65,11 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
     let command_line = command_line::build(kernel, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
     backing::check(options.backing, options.memory)?;
-    let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path);
+    let in_use = FilesInUse::look(&options.image);
+    let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path, &in_use);
     let result_file = options.result.as_deref().map(prepare_result).transpose()?;
-    let statistics_output = options.stats.as_deref().map(Output::prepare).transpose()?;
+    let prepare_statistics = |path| Output::prepare(path, &in_use);
+    let statistics_output = options.stats.as_deref().map(prepare_statistics).transpose()?;
     if let (Some(result), Some(Output::File(statistics))) = (&result_file, &statistics_output)
         && result.is_same_as(statistics)
     {
@@ -75,11 +83,26 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
         say(line);
     }
     let result = result_file.map_or(Ok(()), |file| write_result(&file, &outcome.published));
+    let stdout = Stdout {
+        is_in_line: outcome.is_in_line,
+        signals: &signals,
+        deadline: reader_deadline(outcome.ending.as_ref().ok(), outcome.started, options.timeout),
+    };
     let statistics = statistics_output
         .zip(outcome.statistics)
-        .map_or(Ok(()), |(output, document)| output.write(&document?, outcome.is_in_line));
+        .map_or(Ok(()), |(output, document)| output.write(&document?, &stdout));
     let status = outcome.ending.map(|ending| ending.status);
     [result, statistics].into_iter().fold(status, status_with_document)
+}
+
+/// Until when a reader of what comes behind the guest's output is waited for: as long as the guest could have run, and
+/// not much longer.
+fn reader_deadline(ending: Option<&Ending>, started: Instant, limit: Option<Duration>) -> Option<Instant> {
+    let soon = Instant::now() + READER_GRACE;
+    match ending {
+        Some(Ending { status: ExitStatus::Vmm(VmmStatus::Interrupted), .. }) => Some(soon),
+        _ => limit.and_then(|limit| started.checked_add(limit)).map(|deadline| deadline.max(soon)),
+    }
 }
 
 fn write_result(file: &DocumentFile, published: &Published) -> Result<(), Error> {
@@ -144,7 +167,8 @@ fn run_on_kvm(
         statistics: options.stats.is_some(),
         dirty_log: options.dirty_log,
     };
-    let machine = Machine::build(host, image, options.memory, options.backing, command_line, wanted)?;
+    let machine =
+        Machine::build(host, image, options.memory, options.backing, command_line, wanted, signals)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
@@ -163,6 +187,7 @@ fn run_on_kvm(
     let document =
         |statistics| Document { host: flavour.name(), paging: Paging::detect(flavour), statistics };
     Ok(Outcome {
+        started: finished.started,
         ending: finished.ending,
         published: finished.published,
         statistics: finished.statistics.map(|read| read.map(document)),
@@ -201,6 +226,7 @@ fn run_on_qemu(
         print_timing(&Timing { host: "qemu", backing: None, moments, teardown, inside: None });
     }
     Ok(Outcome {
+        started: finished.started,
         ending: finished.ending,
         published: finished.published,
         statistics: None,
@@ -216,10 +242,28 @@ fn print_timing(timing: &Timing) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_interface::status::{KernelStatus, VmmStatus};
+    use guest_interface::status::KernelStatus;
 
     fn code(ending: Result<ExitStatus, Error>, written: Result<(), Error>) -> u8 {
         status_with_document(ending, written).unwrap_or_else(|error| ExitStatus::Vmm(error.status())).code()
+    }
+
+    #[test]
+    fn a_reader_has_as_long_as_the_guest_and_a_moment() {
+        let ending = |status| Ending { status, detail: None, location: None };
+        let ended = ending(ExitStatus::from_guest(0));
+        let interrupted = ending(ExitStatus::Vmm(VmmStatus::Interrupted));
+        let started = Instant::now();
+        let left = |ending, limit: Option<u64>| {
+            let deadline = reader_deadline(ending, started, limit.map(Duration::from_secs))?;
+            Some(deadline.duration_since(started).as_secs())
+        };
+        assert_eq!([left(Some(&ended), None), left(None, None)], [None; 2]);
+        assert_eq!([left(Some(&ended), Some(100)), left(None, Some(100))], [Some(100); 2]);
+        assert!(left(Some(&ended), Some(0)).is_some_and(|left| left < 100), "its time is up");
+        for limit in [None, Some(100)] {
+            assert!(left(Some(&interrupted), limit).is_some_and(|left| left < 100), "{limit:?}");
+        }
     }
 
     #[test]

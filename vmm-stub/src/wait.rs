@@ -40,6 +40,14 @@ impl Signals {
         }
         Ok(stop)
     }
+
+    /// For work before the guest runs: ends it if a signal that has arrived asks to stop.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], and those of [`Self::ask_to_stop`].
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        if self.ask_to_stop()? { Err(Error::Interrupted) } else { Ok(()) }
+    }
 }
 
 impl AsFd for Signals {
@@ -75,6 +83,7 @@ fn timeout(left: Duration) -> PollTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest_interface::status::VmmStatus;
     use nix::poll::PollFlags;
     use std::io::Write;
 
@@ -112,5 +121,10 @@ mod tests {
         tell(Signal::SIGCHLD);
         assert!(signals.ask_to_stop().unwrap());
         assert!(!signals.ask_to_stop().unwrap(), "read once");
+
+        tell(Signal::SIGINT);
+        let error = signals.go_on().unwrap_err();
+        assert_eq!(error.status(), VmmStatus::Interrupted);
+        signals.go_on().unwrap();
     }
 }

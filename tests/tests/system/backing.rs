@@ -4,7 +4,8 @@ use crate::context::{Context, Outcome, timing, trial};
 use guest_interface::status::VmmStatus;
 use libtest_mimic::Trial;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::getpid;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -18,8 +19,8 @@ use system_tests::process::Running;
 use system_tests::verdict::{Failure, Verdict};
 
 const ANONYMOUS: &str = "anonymous";
-const THP: &str = "thp";
-const HUGETLB: &str = "hugetlb-2m";
+pub(crate) const THP: &str = "thp";
+pub(crate) const HUGETLB: &str = "hugetlb-2m";
 const KINDS: [&str; 3] = [ANONYMOUS, THP, HUGETLB];
 
 /// RAM of the guests, as [`Boot`] has it unless told otherwise.
@@ -34,7 +35,7 @@ const POLL: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let no_pool = pool_missing();
+    let no_pool = pool_missing(MEMORY_PAGES);
     let no_thp = thp_missing();
     for (kind, missing) in [(HUGETLB, &no_pool), (THP, &no_thp)] {
         if let Some(reason) = missing {
@@ -59,6 +60,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     }
     let told = on_kvm(HUGETLB, "told_command_is_enough", told_command_is_enough);
     trials.push(if pool_can_grow() { told } else { told.with_ignored_flag(true) });
+    trials.push(on_kvm(HUGETLB, "interrupted", interrupted));
     let too_small = trial("backing/hugetlb-2m/pool_too_small", || too_small_a_pool(context));
     trials.push(too_small.with_ignored_flag(!Path::new(SIZE_FILE).exists()));
     let off = trial("backing/thp/off_for_the_process", || thp_off(context));
@@ -66,10 +68,9 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     trials
 }
 
-/// Why this machine's pool can't have the pages for a guest, if so.
-fn pool_missing() -> Option<String> {
-    HugetlbPool::lock()
-        .and_then(|pool| pool.provide(MEMORY_PAGES))
+/// Why this machine's pool can't have so many pages, if so.
+pub(crate) fn pool_missing(pages: u64) -> Option<String> {
+    pool_with(pages)
         .err()
         .map(|error| format!("the pool of 2 MiB pages can't be made large enough ({SIZE_FILE}): {error}"))
 }
@@ -85,7 +86,7 @@ fn pages_too_many(pool: &HugetlbPool) -> io::Result<u64> {
 }
 
 /// Why this machine has no transparent huge pages, if so.
-fn thp_missing() -> Option<String> {
+pub(crate) fn thp_missing() -> Option<String> {
     let setting = "/sys/kernel/mm/transparent_hugepage/enabled";
     match fs::read_to_string(setting) {
         Ok(text) if text.contains("[never]") => Some(format!("{setting} says never")),
@@ -94,14 +95,16 @@ fn thp_missing() -> Option<String> {
     }
 }
 
-/// The pool with pages for a guest, for a test of that kind of memory.
-fn hold_pool(kind: &str) -> Result<Option<HugetlbPool>, Failure> {
-    let hold = || {
-        let pool = HugetlbPool::lock()?;
-        pool.provide(MEMORY_PAGES)?;
-        Ok(pool)
-    };
-    (kind == HUGETLB).then(hold).transpose().map_err(pool_failure)
+/// The pool with so many pages.
+fn pool_with(pages: u64) -> io::Result<HugetlbPool> {
+    let pool = HugetlbPool::lock()?;
+    pool.provide(pages)?;
+    Ok(pool)
+}
+
+/// The pool with so many pages, for a test of that kind of memory.
+pub(crate) fn hold_pool(kind: &str, pages: u64) -> Result<Option<HugetlbPool>, Failure> {
+    (kind == HUGETLB).then(|| pool_with(pages)).transpose().map_err(pool_failure)
 }
 
 fn pool_failure(error: io::Error) -> Failure {
@@ -126,14 +129,14 @@ fn tells(verdict: &Verdict, kind: &str) -> Outcome {
 }
 
 fn hello(context: &Context, kind: &'static str) -> Outcome {
-    let _pool = hold_pool(kind)?;
+    let _pool = hold_pool(kind, MEMORY_PAGES)?;
     let verdict = boot(context, &context.artifacts.hello, kind).end()?;
     verdict.status(0)?.prints(["hello from Freehold, running at "])?;
     tells(&verdict, kind)
 }
 
 fn memory_stress(context: &Context, kind: &'static str) -> Outcome {
-    let _pool = hold_pool(kind)?;
+    let _pool = hold_pool(kind, MEMORY_PAGES)?;
     let boot = boot(context, &context.artifacts.memory_stress, kind);
     let verdict = boot.arguments(["--size", TESTED, "--method", "random"]).end()?;
     verdict.status(0)?.prints(["memory-stress: PASSED: 8 MiB", " 0 wrong words"])?;
@@ -142,7 +145,7 @@ fn memory_stress(context: &Context, kind: &'static str) -> Outcome {
 
 /// While the guest works, the kernel says what its memory is made of.
 fn pages(context: &Context, kind: &'static str) -> Outcome {
-    let _pool = hold_pool(kind)?;
+    let _pool = hold_pool(kind, MEMORY_PAGES)?;
     let boot = boot(context, &context.artifacts.memory_stress, kind);
     let boot = boot.arguments(["--size", TESTED, "--method", "random", "--seconds", "60"]);
     let mut running = boot.start()?;
@@ -258,5 +261,25 @@ fn thp_off(context: &Context) -> Outcome {
     let verdict = Verdict::new(&command, running.end(boot.hard_limit()))?;
     verdict.status(VmmStatus::HostUnable.code())?.complains_in_one_line()?;
     verdict.complains(["transparent huge pages are off for this process", "leave --backing out"])?;
+    Ok(())
+}
+
+/// A signal that has come before the pages are taken is seen before they are.
+fn interrupted(context: &Context, kind: &'static str) -> Outcome {
+    let _pool = hold_pool(kind, MEMORY_PAGES)?;
+    let boot = boot(context, &context.artifacts.hello, kind);
+    let mut command = boot.command();
+    let interrupt = || {
+        // What is blocked waits through the execution.
+        SigSet::from_iter([Signal::SIGTERM]).thread_block()?;
+        kill(getpid(), Signal::SIGTERM)?;
+        Ok(())
+    };
+    // SAFETY: these are system calls without effects on memory, which a child may do before it executes.
+    unsafe { command.pre_exec(interrupt) };
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    let verdict = Verdict::new(&command, running.end(boot.hard_limit()))?;
+    verdict.status(VmmStatus::Interrupted.code())?.complains_in_one_line()?;
+    verdict.complains(["interrupted by a signal before the guest ran"])?;
     Ok(())
 }

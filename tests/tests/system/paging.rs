@@ -3,6 +3,7 @@
 //! Much of it depends on who translates guest-physical addresses. Where the processor does, by tables of KVM's that have an
 //! entry for each page, what is mapped stays mapped. Shadows of the guest's own tables come and go with these.
 
+use crate::backing::{self, HUGETLB, THP};
 use crate::context::{Alone, Context, Outcome, timing};
 use crate::misbehave;
 use guest_interface::status::{KernelStatus, VmmStatus};
@@ -20,9 +21,9 @@ use tempfile::TempDir;
 const MIB: u64 = 1 << 20;
 const PAGE_LEN: u64 = 4 << 10;
 const LARGE_PAGE_LEN: u64 = 2 * MIB;
-
-/// Whether the host gives huge pages to who asks for them (Linux Documentation/admin-guide/mm/transhuge.rst).
-const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+/// RAM of the guest whose memory is tested, in MiB and in large pages.
+const RAM_MIB: u64 = 128;
+const LARGE_PAGES: u64 = RAM_MIB * MIB / LARGE_PAGE_LEN;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let tests: [Alone; 10] = [
@@ -39,10 +40,19 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     ];
     let mut trials: Vec<Trial> =
         tests.map(|(name, test)| context.trial(Lane::Kvm, name, move || test(context))).into();
-    let has_huge_pages = fs::read_to_string(HUGE_PAGES).is_ok_and(|modes| !modes.contains("[never]"));
-    let large = context.trial(Lane::Kvm, "paging/memory_is_mapped_by_2_mib", || mapped_by_2_mib(context));
-    let ignored = !has_huge_pages || context.lanes.missing(Lane::Kvm).is_some();
-    trials.push(large.with_ignored_flag(ignored));
+    let (no_thp, no_pool) = (backing::thp_missing(), backing::pool_missing(LARGE_PAGES));
+    for (kind, missing) in [(None, &no_thp), (Some(THP), &no_thp), (Some(HUGETLB), &no_pool)] {
+        let kind_name = kind.unwrap_or("default");
+        if let Some(reason) = missing {
+            eprintln!(
+                "mapping by 2 MiB of backing {kind_name} can't be tested, its test is ignored: {reason}"
+            );
+        }
+        let name = format!("paging/memory_is_mapped_by_2_mib/{kind_name}");
+        let large = context.trial(Lane::Kvm, &name, move || mapped_by_2_mib(context, kind));
+        let ignored = missing.is_some() || context.lanes.missing(Lane::Kvm).is_some();
+        trials.push(large.with_ignored_flag(ignored));
+    }
     trials
 }
 
@@ -181,10 +191,11 @@ fn statistics_and_result(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// Runs memory-stress over as much as it gets of 128 MiB. Gives the bytes that were tested, and the statistics.
+/// Runs memory-stress over as much as it gets of its RAM. Gives the bytes that were tested, and the statistics.
 fn stress(context: &Context, options: &[&str]) -> Result<(Verdict, u64, Value), Failure> {
     let (_folder, path) = statistics_path()?;
-    let boot = context.boot(Lane::Kvm, &context.artifacts.memory_stress).memory("128M").options(options);
+    let boot = context.boot(Lane::Kvm, &context.artifacts.memory_stress);
+    let boot = boot.memory(format!("{RAM_MIB}M")).options(options);
     let verdict = with_statistics(boot.arguments(["--method", "address-in-address"]), &path).end()?;
     let stdout = verdict.status(0)?.stdout();
     let tested = stdout.split("PASSED: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
@@ -198,11 +209,19 @@ fn mapped(document: &Value, size: &str) -> u64 {
     document["mapped"][size].as_u64().unwrap_or(0)
 }
 
-fn mapped_by_2_mib(context: &Context) -> Outcome {
-    let (verdict, tested, document) = stress(context, &[])?;
+fn mapped_by_2_mib(context: &Context, kind: Option<&str>) -> Outcome {
+    let _pool = kind.map(|kind| backing::hold_pool(kind, LARGE_PAGES)).transpose()?;
+    let options = kind.map(|kind| ["--backing", kind]);
+    let (verdict, tested, document) = stress(context, options.as_ref().map_or(&[], <[_; 2]>::as_slice))?;
     let by_large = mapped(&document, "2m") * LARGE_PAGE_LEN;
-    // What a shadow has mapped goes when the guest unmaps it, as it does at its end; its window on all RAM stays.
-    let least = if context.paging()?.is_nested() { tested / 2 } else { LARGE_PAGE_LEN };
+    let least = match (context.paging()?.is_nested(), kind) {
+        // All but what may lie in the first 2 MiB, where read-only pages make KVM map by 4 KiB.
+        (true, Some(HUGETLB)) => tested.saturating_sub(LARGE_PAGE_LEN),
+        // The host may be short of free huge pages.
+        (true, _) => tested / 2,
+        // What a shadow has mapped goes when the guest unmaps it, as it does at its end; its window on all RAM stays.
+        (false, _) => LARGE_PAGE_LEN,
+    };
     if by_large < least || tested < 100 * MIB {
         return Err(verdict.failure(format!("of {tested} bytes {by_large} are mapped by 2 MiB, not {least}")));
     }

@@ -87,7 +87,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
             trial(format!("refusal/image/{name}"), test)
         })
         .collect();
-    let tests: [Alone; 7] = [
+    let tests: [Alone; 10] = [
         ("image/truncated_anywhere", truncated_anywhere),
         ("image/not_a_file", not_a_file),
         ("image/larger_than_memory", larger_than_memory),
@@ -95,6 +95,9 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         ("time_limit", time_limit),
         ("command_line", command_line),
         ("arguments", arguments),
+        ("document_over_an_output", document_over_an_output),
+        ("document_over_the_image", document_over_the_image),
+        ("statistics_without_stdout", statistics_without_stdout),
     ];
     trials.extend(tests.map(|(name, test)| trial(format!("refusal/{name}"), move || test(context))));
     trials
@@ -239,6 +242,74 @@ fn arguments(context: &Context) -> Outcome {
     ] {
         let arguments = [OsStr::new("run"), hello, OsStr::new("--"), OsStr::from_bytes(argument)];
         refuses(context, &arguments, says)?;
+    }
+    Ok(())
+}
+
+/// Runs a script with `vmm-stub` as `$0`, in a folder with hello as `image`. It must be refused in one line, on stderr or in
+/// the file `err`, that holds a text. Gives the folder.
+fn refuses_in_shell(context: &Context, script: &str, says: &str) -> Result<TempDir, Failure> {
+    let folder = tempfile::tempdir().map_err(Failure::start)?;
+    fs::copy(&context.artifacts.hello, folder.path().join("image")).map_err(Failure::start)?;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(&context.artifacts.vmm_stub).current_dir(folder.path());
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    let verdict = Verdict::new(&command, running.end(LIMIT))?;
+    verdict.status(REFUSED.code())?;
+    let file = fs::read_to_string(folder.path().join("err")).unwrap_or_default();
+    let said = format!("{}{file}", verdict.stderr());
+    if !said.contains(says) || said.lines().count() != 1 || !verdict.stdout().is_empty() {
+        return Err(verdict.failure(format!("{says:?} was expected in one line, and not {said:?}")));
+    }
+    Ok(folder)
+}
+
+/// A document would replace the file, and what was printed would be gone with it.
+fn document_over_an_output(context: &Context) -> Outcome {
+    for (script, says) in [
+        ("--stats out > out", "\"out\", which is standard output; use `--stats -`"),
+        ("--stats ./out >> out", "which is standard output; use `--stats -`"),
+        ("--stats /dev/stdout > out", "which is standard output; use `--stats -`"),
+        (
+            "--stats /dev/stdout; echo $? > status) | cat; exit $(cat status",
+            "which is standard output; use `--stats -`",
+        ),
+        ("--stats /dev/fd/1 > /dev/null", "which is standard output; use `--stats -`"),
+        ("--result out > out", "which is standard output; give --result another path"),
+        ("--stats err 2> err", "which is standard error; give --stats another path"),
+        ("--result /dev/stderr 2> err", "which is standard error; give --result another path"),
+    ] {
+        // In parentheses, so that one can be closed before a pipe.
+        refuses_in_shell(context, &format!("(\"$0\" run image --timeout 5s {script})"), says)
+            .map_err(|failure| Failure::new(format!("{script}: {failure}")))?;
+    }
+    Ok(())
+}
+
+fn document_over_the_image(context: &Context) -> Outcome {
+    let image = hello(context)?;
+    for option in ["--stats", "--result"] {
+        for path in ["image", "$PWD/image", "link"] {
+            let script = format!("ln -s image link; \"$0\" run image --timeout 5s {option} {path}");
+            let says = format!("which is the appliance; give {option} another path");
+            let folder = refuses_in_shell(context, &script, &says)?;
+            if fs::read(folder.path().join("image")).map_err(Failure::start)? != image {
+                return Err(Failure::new(format!("{script}: the image is another")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The runtime puts /dev/null in the place of what is closed, and a document printed there would be lost without a word.
+fn statistics_without_stdout(context: &Context) -> Outcome {
+    for redirection in [">&-", "1< /dev/null"] {
+        let script = format!("\"$0\" run image --timeout 5s --stats - {redirection}");
+        refuses_in_shell(
+            context,
+            &script,
+            "closed or open for reading only; open it, or give --stats a file",
+        )?;
     }
     Ok(())
 }

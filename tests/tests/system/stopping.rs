@@ -3,6 +3,7 @@
 use crate::context::{Alone, Context, OnLane, Outcome};
 use guest_interface::status::VmmStatus;
 use libtest_mimic::Trial;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -32,8 +33,13 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         trials.extend(tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))));
     }
     trials.push(context.trial(Lane::QemuMicrovm, "stopping/ignored_children", || ignored_children(context)));
-    let tests: [Alone; 2] =
-        [("stopping/closed_output", closed_output), ("stopping/full_output", full_output)];
+    let tests: [Alone; 5] = [
+        ("stopping/closed_output", closed_output),
+        ("stopping/full_output", full_output),
+        ("stopping/statistics_time_limit_without_a_reader", statistics_time_limit_without_a_reader),
+        ("stopping/statistics_sigterm_without_a_reader", statistics_sigterm_without_a_reader),
+        ("stopping/statistics_slow_reader", statistics_slow_reader),
+    ];
     trials.extend(tests.map(|(name, test)| context.trial(Lane::Kvm, name, move || test(context))));
     trials
 }
@@ -83,6 +89,62 @@ fn sigterm_without_a_reader(context: &Context, lane: Lane) -> Outcome {
     running.signal(Signal::SIGTERM);
     let verdict = Verdict::new(&boot.command(), running.end(LATE_MAX))?;
     verdict.status(VmmStatus::Interrupted.code())?;
+    Ok(())
+}
+
+/// A guest with a document behind its output, on the same pipe.
+fn with_statistics(context: &Context) -> Boot {
+    boot(context, Lane::Kvm, "flood").options(["--stats", "-", "--log", "off"])
+}
+
+const STATISTICS_LOST: &str = "the statistics document is lost: it can't be printed: nobody reads it";
+
+fn statistics_time_limit_without_a_reader(context: &Context) -> Outcome {
+    let limit = Duration::from_secs(1);
+    let boot = with_statistics(context).timeout(limit);
+    let (_reader, running) = without_a_reader(&boot)?;
+    let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
+    verdict.status(VmmStatus::Timeout.code())?.complains([STATISTICS_LOST])?;
+    in_time(&verdict, limit)
+}
+
+fn statistics_sigterm_without_a_reader(context: &Context) -> Outcome {
+    let boot = with_statistics(context);
+    let (_reader, running) = without_a_reader(&boot)?;
+    sleep(Duration::from_secs(1));
+    running.signal(Signal::SIGTERM);
+    let verdict = Verdict::new(&boot.command(), running.end(LATE_MAX))?;
+    verdict.status(VmmStatus::Interrupted.code())?.complains([STATISTICS_LOST])?;
+    Ok(())
+}
+
+/// A reader that is slower than the guest gets the whole document, behind all else, also by a pipe that does not block.
+fn statistics_slow_reader(context: &Context) -> Outcome {
+    for flags in [OFlag::empty(), OFlag::O_NONBLOCK] {
+        let boot = with_statistics(context);
+        let (mut reader, writer) = io::pipe().map_err(Failure::start)?;
+        fcntl(&writer, FcntlArg::F_SETFL(flags)).map_err(|errno| Failure::start(errno.into()))?;
+        let mut command = boot.command();
+        command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let running = Running::start_as_is(&mut command).map_err(Failure::start)?;
+        // It has this process's copy of the writing end.
+        command.stdout(Stdio::null());
+        let reading = thread::spawn(move || {
+            let (mut read, mut part) = (Vec::new(), [0; 4096]);
+            while let Ok(len @ 1..) = reader.read(&mut part) {
+                read.extend_from_slice(&part[..len]);
+                sleep(Duration::from_millis(10));
+            }
+            String::from_utf8_lossy(&read).into_owned()
+        });
+        let verdict = Verdict::new(&command, running.end(boot.hard_limit()))?;
+        verdict.status(0)?;
+        let read = reading.join().unwrap_or_default();
+        let last = read.lines().last().unwrap_or_default();
+        if !last.starts_with("{\"schema\"") || !read.ends_with("}\n") || !read.contains("\nflood: done\n") {
+            return Err(verdict.failure(format!("all output and a document were expected, not {last:?}")));
+        }
+    }
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Bytes that come one by one are gathered to lines, so that a line costs one system call. A reader that goes away must
 //! not end the guest, and one that stops reading must not make the VMM outlive its time limit: a write that a signal
-//! interrupts is given up once the machine shall stop.
+//! interrupts is given up once the machine shall stop. A document for the same reader is [written](write_all) likewise.
 
 use guest_interface::console::LINE_LEN_MAX;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -67,35 +67,49 @@ impl<W: Write> Console<W> {
         &self.output
     }
 
-    fn write(&mut self, mut bytes: &[u8]) {
-        if let Some(last) = bytes.last() {
+    fn write(&mut self, bytes: &[u8]) {
+        let (written, result) = write_all(&mut self.output, bytes, &self.stop);
+        if let Some(last) = bytes.get(..written).and_then(<[u8]>::last) {
             self.is_in_line = *last != b'\n';
         }
-        while !bytes.is_empty() {
-            match self.output.write(bytes) {
-                Ok(written) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
-                Err(error) if self.may_retry(error.kind()) => {}
-                _ => {
-                    self.lost_bytes = self.lost_bytes.saturating_add(bytes.len() as u64);
-                    return;
-                }
-            }
+        if result.is_err() {
+            self.lost_bytes = self.lost_bytes.saturating_add((bytes.len() - written) as u64);
         }
     }
+}
 
-    /// Relaxed suffices: the flag guards no data, and the signals that interrupt a write are sent until it is seen.
-    fn may_retry(&self, kind: ErrorKind) -> bool {
-        if kind == ErrorKind::WouldBlock {
-            std::thread::sleep(FULL_OUTPUT_PAUSE);
+/// Writes bytes to an output, and waits for one that is full until `stop` is set and, if it blocks, a signal interrupts.
+/// Returns how many it has taken, all of them without an error.
+///
+/// # Errors
+/// What the output says, or would say if it were waited for any longer.
+pub(crate) fn write_all(output: &mut impl Write, bytes: &[u8], stop: &AtomicBool) -> (usize, io::Result<()>) {
+    let mut rest = bytes;
+    let result = loop {
+        if rest.is_empty() {
+            break Ok(());
         }
-        matches!(kind, ErrorKind::Interrupted | ErrorKind::WouldBlock) && !self.stop.load(Ordering::Relaxed)
+        match output.write(rest) {
+            Ok(0) => break Err(ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if may_retry(error.kind(), stop) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    (bytes.len() - rest.len(), result)
+}
+
+/// Relaxed suffices: the flag guards no data, and the signals that interrupt a write are sent until it is seen.
+fn may_retry(kind: ErrorKind, stop: &AtomicBool) -> bool {
+    if kind == ErrorKind::WouldBlock {
+        std::thread::sleep(FULL_OUTPUT_PAUSE);
     }
+    matches!(kind, ErrorKind::Interrupted | ErrorKind::WouldBlock) && !stop.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     /// Takes `room` bytes, a few at a time, then answers with `error` for ever.
     struct Limited {
@@ -146,6 +160,27 @@ mod tests {
         console.print(b"89");
         assert_eq!(console.output().taken, b"12345");
         assert_eq!(console.lost_bytes(), 4);
+    }
+
+    #[test]
+    fn what_was_not_printed_starts_no_line() {
+        let mut console = console(6, ErrorKind::BrokenPipe, false);
+        console.print(b"1\n");
+        console.print(b"2");
+        assert!(console.is_in_line());
+        console.print(b"3\n4\n");
+        assert_eq!(
+            (&*console.output().taken, console.is_in_line()),
+            (&b"1\n23\n4"[..], true),
+            "cut within a line"
+        );
+        console.print(b"\n");
+        assert!(console.is_in_line(), "the end of that line is lost");
+
+        let mut console = self::console(2, ErrorKind::BrokenPipe, false);
+        console.print(b"1\n");
+        console.print(b"2");
+        assert!(!console.is_in_line());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How KVM translates the addresses of a guest: by a second set of page tables that the processor walks, or by shadows of
 //! the guest's own that KVM keeps. What the processor could do does not tell: either can be turned off when KVM's module
-//! is loaded.
+//! is loaded. Nor does one module's parameter alone: where both vendors' are built into the kernel, both are there.
 
 use crate::host::kvm::Flavour;
+use std::arch::x86_64::__cpuid;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -10,11 +11,20 @@ use std::path::Path;
 /// Where Linux shows its modules, and those that are built into it (Documentation/ABI/stable/sysfs-module).
 const MODULES: &str = "/sys/module";
 
-/// The parameters that say it, relative to the modules, with what it is with and without.
-const PARAMETERS: [(&str, Paging, Paging); 2] = [
-    ("kvm_intel/parameters/ept", Paging::Ept, Paging::VmxShadow),
-    ("kvm_amd/parameters/npt", Paging::Npt, Paging::SvmShadow),
-];
+/// A module of KVM's, for one kind of processor.
+#[derive(Clone, Copy)]
+struct Module {
+    /// The parameter that says who translates, relative to the modules.
+    parameter: &'static str,
+    /// Who does where it is set, and where not.
+    with: Paging,
+    without: Paging,
+}
+
+const INTEL: Module =
+    Module { parameter: "kvm_intel/parameters/ept", with: Paging::Ept, without: Paging::VmxShadow };
+const AMD: Module =
+    Module { parameter: "kvm_amd/parameters/npt", with: Paging::Npt, without: Paging::SvmShadow };
 
 /// Who translates guest-physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,23 +39,23 @@ pub(crate) enum Paging {
     SvmShadow,
     /// KVM_PVM, which has no hardware to do it.
     Pvm,
-    /// No module says it.
+    /// No module for this processor says it.
     Unknown,
 }
 
 impl Paging {
     /// Asks the host, on which a KVM of this flavour was opened.
     pub(crate) fn detect(flavour: Flavour) -> Self {
-        Self::detect_in(flavour, Path::new(MODULES))
+        Self::detect_in(flavour, Path::new(MODULES), Module::of(&Features::read()))
     }
 
-    fn detect_in(flavour: Flavour, modules: &Path) -> Self {
+    fn detect_in(flavour: Flavour, modules: &Path, module: Option<Module>) -> Self {
         if flavour == Flavour::Pvm {
             return Self::Pvm;
         }
-        let said = PARAMETERS.into_iter().find_map(|(path, with, without)| {
-            let value = fs::read_to_string(modules.join(path)).ok()?;
-            Some(if is_set(&value)? { with } else { without })
+        let said = module.and_then(|module| {
+            let value = fs::read_to_string(modules.join(module.parameter)).ok()?;
+            Some(if is_set(&value)? { module.with } else { module.without })
         });
         said.unwrap_or(Self::Unknown)
     }
@@ -66,6 +76,41 @@ impl Paging {
 impl fmt::Display for Paging {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+/// ECX of two leaves of CPUID, which have a bit for each vendor's virtualization.
+#[derive(Clone, Copy, Debug, Default)]
+struct Features {
+    leaf_1: u32,
+    leaf_8000_0001: u32,
+}
+
+impl Features {
+    /// CPUID.1:ECX.VMX (Intel SDM volume 3, 25.6).
+    const VMX: u32 = 1 << 5;
+    /// CPUID Fn8000_0001_ECX.SVM (AMD64 APM volume 2, 15.4).
+    const SVM: u32 = 1 << 2;
+
+    /// Asks the processor, and not /proc/cpuinfo, which can take milliseconds to read where there are many.
+    fn read() -> Self {
+        const EXTENDED: u32 = 0x8000_0000;
+        let has = |leaf| __cpuid(leaf & EXTENDED).eax >= leaf;
+        let ecx = |leaf| if has(leaf) { __cpuid(leaf).ecx } else { 0 };
+        Self { leaf_1: ecx(1), leaf_8000_0001: ecx(EXTENDED + 1) }
+    }
+}
+
+impl Module {
+    /// The one that takes this processor, if any does.
+    const fn of(features: &Features) -> Option<Self> {
+        if features.leaf_1 & Features::VMX != 0 {
+            Some(INTEL)
+        } else if features.leaf_8000_0001 & Features::SVM != 0 {
+            Some(AMD)
+        } else {
+            None
+        }
     }
 }
 
@@ -97,8 +142,8 @@ mod tests {
             Self(path)
         }
 
-        fn detect(&self, flavour: Flavour) -> Paging {
-            Paging::detect_in(flavour, &self.0)
+        fn detect(&self, flavour: Flavour, features: Features) -> Paging {
+            Paging::detect_in(flavour, &self.0, Module::of(&features))
         }
     }
 
@@ -108,38 +153,58 @@ mod tests {
         }
     }
 
-    const EPT: &str = PARAMETERS[0].0;
-    const NPT: &str = PARAMETERS[1].0;
+    const EPT: &str = INTEL.parameter;
+    const NPT: &str = AMD.parameter;
+    /// With all that the other vendor has at the same places.
+    const INTEL_PROCESSOR: Features = Features { leaf_1: !0, leaf_8000_0001: !Features::SVM };
+    const AMD_PROCESSOR: Features = Features { leaf_1: !Features::VMX, leaf_8000_0001: !0 };
 
     #[test]
     fn the_module_says_who_translates() {
-        for (parameter, value, expected) in [
-            (EPT, "Y\n", "VMX+EPT"),
-            (EPT, "1\n", "VMX+EPT"),
-            (EPT, "N\n", "VMX without EPT (shadow paging)"),
-            (NPT, "1", "SVM+NPT"),
-            (NPT, "Y\n", "SVM+NPT"),
-            (NPT, "0\n", "SVM without NPT (shadow paging)"),
+        for (processor, parameter, value, expected) in [
+            (INTEL_PROCESSOR, EPT, "Y\n", "VMX+EPT"),
+            (INTEL_PROCESSOR, EPT, "1\n", "VMX+EPT"),
+            (INTEL_PROCESSOR, EPT, "N\n", "VMX without EPT (shadow paging)"),
+            (AMD_PROCESSOR, NPT, "1", "SVM+NPT"),
+            (AMD_PROCESSOR, NPT, "Y\n", "SVM+NPT"),
+            (AMD_PROCESSOR, NPT, "0\n", "SVM without NPT (shadow paging)"),
         ] {
             let modules = Modules::new("says", &[(parameter, value)]);
-            assert_eq!(modules.detect(Flavour::Ordinary).to_string(), expected, "{parameter} {value:?}");
+            let paging = modules.detect(Flavour::Ordinary, processor);
+            assert_eq!(paging.to_string(), expected, "{parameter} {value:?}");
+        }
+    }
+
+    #[test]
+    fn with_both_modules_built_in_the_processors_own_is_asked() {
+        for (ept, npt, intel, amd) in [
+            ("Y", "Y", Paging::Ept, Paging::Npt),
+            ("Y", "0", Paging::Ept, Paging::SvmShadow),
+            ("N", "1", Paging::VmxShadow, Paging::Npt),
+            ("Y", "?", Paging::Ept, Paging::Unknown),
+        ] {
+            let modules = Modules::new("both", &[(EPT, ept), (NPT, npt)]);
+            let detect = |processor| modules.detect(Flavour::Ordinary, processor);
+            assert_eq!([detect(INTEL_PROCESSOR), detect(AMD_PROCESSOR)], [intel, amd], "{ept} {npt}");
+            assert_eq!(detect(Features::default()), Paging::Unknown);
         }
     }
 
     #[test]
     fn what_nobody_says_is_unknown() {
-        let detect = |parameters: &[_]| Modules::new("unknown", parameters).detect(Flavour::Ordinary);
+        let detect =
+            |parameters: &[_]| Modules::new("unknown", parameters).detect(Flavour::Ordinary, INTEL_PROCESSOR);
         assert_eq!(detect(&[]), Paging::Unknown);
         for value in ["", "\n", "yes", "2", "YY", "\0"] {
             assert_eq!(detect(&[(EPT, value)]), Paging::Unknown, "{value:?}");
         }
         assert_eq!(detect(&[("kvm/parameters/tdp_mmu", "Y")]), Paging::Unknown);
-        assert_eq!(detect(&[(EPT, "?"), (NPT, "Y")]), Paging::Npt, "the other module may say it");
+        assert_eq!(detect(&[(NPT, "Y")]), Paging::Unknown, "it is another vendor's");
     }
 
     #[test]
     fn pvm_has_no_hardware_to_ask_about() {
         let modules = Modules::new("pvm", &[(EPT, "Y")]);
-        assert_eq!(modules.detect(Flavour::Pvm), Paging::Pvm);
+        assert_eq!(modules.detect(Flavour::Pvm, INTEL_PROCESSOR), Paging::Pvm);
     }
 }

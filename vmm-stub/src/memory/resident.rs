@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn touched_guest_memory_is_the_guests() {
-        let memory = backing::map(MemoryLen::new(64 << 20).unwrap(), None).unwrap();
+        let memory = backing::map(MemoryLen::new(64 << 20).unwrap(), None, || Ok(())).unwrap();
         let before = measure(&memory).unwrap();
         assert_eq!(before.guest_kib, 0);
         memory.write_slice(&[1; 4096], GuestAddress(0)).unwrap();

@@ -1,8 +1,7 @@
-//! A vCPU: what it starts with ([`registers`], [`cpuid`]), the loop that runs it ([`run`]) and notices when it does nothing
-//! any more ([`halt`]), and the thread it runs on, which can be stopped at any moment ([`thread`]).
+//! A vCPU: what it starts with ([`registers`], [`cpuid`]), and the loop that runs it ([`run`]), on a
+//! [thread](crate::stoppable_thread) of its own, and notices when it does nothing any more ([`halt`]).
 
 pub(crate) mod cpuid;
 pub(crate) mod halt;
 pub(crate) mod registers;
 pub(crate) mod run;
-pub(crate) mod thread;

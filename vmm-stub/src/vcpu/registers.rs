@@ -100,7 +100,7 @@ fn general_registers(entry: u32) -> kvm_regs {
 pub(crate) enum Location {
     /// There.
     At(Position),
-    /// Nowhere any more. After a shutdown the state of an AMD processor's guest is undefined (AMD64 APM volume 2, 15.14.3),
+    /// Nowhere any more. After a triple fault the state of an AMD processor's guest is undefined (AMD64 APM volume 2, 15.14.3),
     /// and KVM puts that of an INIT in its place.
     Reset,
 }
@@ -117,15 +117,18 @@ pub(crate) struct Position {
 }
 
 impl Location {
-    /// Reads it from a vCPU that is not running; `None` if KVM gives no registers.
-    pub(crate) fn read(vcpu: &VcpuFd) -> Option<Self> {
-        Some(Self::of(&vcpu.get_regs().ok()?, &vcpu.get_sregs().ok()?))
+    /// Reads it from a vCPU that is not running, and says whether a triple fault has ended it; `None` if KVM gives no
+    /// registers.
+    pub(crate) fn read(vcpu: &VcpuFd, has_triple_faulted: bool) -> Option<Self> {
+        Some(Self::of(&vcpu.get_regs().ok()?, &vcpu.get_sregs().ok()?, has_triple_faulted))
     }
 
     /// A processor that is about to fetch its first instruction after an INIT is as nothing else can make it: only a reset
-    /// gives CS this base (Intel SDM volume 3, 10.1.4), and the first far jump takes it away.
-    const fn of(regs: &kvm_regs, sregs: &kvm_sregs) -> Self {
-        let is_reset = sregs.cr0 & CR0_PROTECTED == 0
+    /// gives CS this base (Intel SDM volume 3, 10.1.4), and the first far jump takes it away. One that has not
+    /// triple-faulted is really there.
+    const fn of(regs: &kvm_regs, sregs: &kvm_sregs, has_triple_faulted: bool) -> Self {
+        let is_reset = has_triple_faulted
+            && sregs.cr0 & CR0_PROTECTED == 0
             && sregs.cs.base == RESET_CODE_BASE
             && regs.rip == RESET_INSTRUCTION_POINTER;
         match is_reset {
@@ -152,12 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_state_after_an_init_is_no_place() {
-        let location = |rip, base, cr0| {
+    fn only_the_state_of_an_init_after_a_triple_fault_is_no_place() {
+        let location_after = |has_triple_faulted, rip, base, cr0| {
             let cs = kvm_segment { base, ..flat_segment(0xf000, true) };
             let sregs = kvm_sregs { cr0, cs, cr2: 7, ..Default::default() };
-            Location::of(&kvm_regs { rip, rsp: 5, ..Default::default() }, &sregs)
+            Location::of(&kvm_regs { rip, rsp: 5, ..Default::default() }, &sregs, has_triple_faulted)
         };
+        let location = |rip, base, cr0| location_after(true, rip, base, cr0);
         // INIT keeps the cache bits as they were.
         for cr0 in [0x6000_0010, 0x10] {
             assert_eq!(location(0xfff0, 0xffff_0000, cr0), Location::Reset);
@@ -167,6 +171,7 @@ mod tests {
         assert_eq!(location(0xfff0, 0xf_0000, 0x10), at(0xfff0), "real mode");
         assert_eq!(location(0xffe0, 0xffff_0000, 0x10), at(0xffe0));
         assert_eq!(location(0xfff0, 0xffff_0000, 0x8005_0033), at(0xfff0));
+        assert_eq!(location_after(false, 0xfff0, 0xffff_0000, 0x10), at(0xfff0), "without a triple fault");
     }
 
     #[test]

@@ -21,6 +21,16 @@ pub(crate) enum End {
     Stopped,
 }
 
+/// No guest can give this status.
+const TRIPLE_FAULT: ExitStatus = ExitStatus::Vmm(VmmStatus::TripleFault);
+
+impl End {
+    /// Whether a triple fault was the end.
+    pub(crate) fn is_triple_fault(&self) -> bool {
+        matches!(self, Self::Status(status) if *status == TRIPLE_FAULT)
+    }
+}
+
 /// Runs a vCPU until the guest ends its machine, or `stop` is set and a signal interrupts.
 ///
 /// # Errors
@@ -32,7 +42,6 @@ pub(crate) fn run_until_end<W: Write>(
     counts: &mut ExitCounts,
 ) -> Result<End, Error> {
     const HALTED: End = End::Status(ExitStatus::Vmm(VmmStatus::Halted));
-    const TRIPLE_FAULT: End = End::Status(ExitStatus::Vmm(VmmStatus::TripleFault));
     let mut halt_watch = HaltWatch::default();
     loop {
         // Relaxed suffices: the flag guards no data, and signals are sent until it is seen.
@@ -55,7 +64,7 @@ pub(crate) fn run_until_end<W: Write>(
             Ok(VcpuExit::MmioWrite(..)) => counts.mmio += 1,
             Ok(VcpuExit::Shutdown) => {
                 counts.other += 1;
-                return Ok(TRIPLE_FAULT);
+                return Ok(End::Status(TRIPLE_FAULT));
             }
             Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen) => counts.interrupted += 1,
             Err(error) if matches!(Errno::from_raw(error.errno()), Errno::EINTR | Errno::EAGAIN) => {

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr::NonNull;
 use vm_memory::MmapRegion;
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
@@ -70,17 +71,22 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// Gives the kernel an advice on all but the first `skipped` bytes.
+    /// All of its bytes.
+    pub(super) const fn whole(&self) -> Range<usize> {
+        0..self.len.get()
+    }
+
+    /// Gives the kernel an advice on a part of the bytes.
     ///
     /// # Errors
     /// What the kernel says.
     ///
     /// # Panics
-    /// If there are no more bytes than that.
-    pub(super) fn advise(&self, skipped: usize, advice: Advice) -> nix::Result<()> {
-        assert!(skipped < self.len.get(), "{skipped} bytes of {}", self.len);
+    /// If the part is empty or not in the mapping.
+    pub(super) fn advise(&self, part: Range<usize>, advice: Advice) -> nix::Result<()> {
+        assert!(part.start < part.end && part.end <= self.len.get(), "{part:?} of {}", self.len);
         // SAFETY: 4. A part of this mapping by the assertion, and no Advice changes contents.
-        unsafe { madvise(self.start.byte_add(skipped), self.len.get() - skipped, advice.into()) }
+        unsafe { madvise(self.start.byte_add(part.start), part.len(), advice.into()) }
     }
 
     /// The mapping as vm-memory has it.

@@ -2,13 +2,16 @@
 //!
 //! A page that is missing when it is touched ends a process by SIGBUS. Therefore all pages are reserved when they are
 //! mapped, and then taken: a reservation binds neither a cgroup that limits pages in use nor the nodes of a NUMA policy.
+//! Each is cleared when it is taken, which is seconds for some GiB, so they are taken in parts.
 
 use super::HUGE_PAGE_LEN;
 use super::congruence::{Advice, Mapping, Reservation};
+use crate::error::Error;
 use crate::memory::size::MemoryLen;
 use nix::errno::Errno;
 use nix::sys::mman::MapFlags;
 use std::io;
+use std::ops::Range;
 
 /// What the kernel tells of the pool, a number a file.
 const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
@@ -103,19 +106,29 @@ impl Demand {
         Ok(())
     }
 
-    /// Puts pages of the pool in the place of a reservation of whole huge pages, aligned to one.
+    /// Puts pages of the pool in the place of a reservation of whole huge pages, aligned to one. Before each part of them
+    /// it asks whether to go on.
     ///
     /// # Errors
-    /// [`HugetlbUnable::TooSmall`], [`HugetlbUnable::Denied`].
-    pub(super) fn map(self, reserved: Reservation) -> Result<Mapping, HugetlbUnable> {
+    /// [`HugetlbUnable::TooSmall`], [`HugetlbUnable::Denied`], and that of `go_on`.
+    pub(super) fn map(
+        self,
+        reserved: Reservation,
+        go_on: &impl Fn() -> Result<(), Error>,
+    ) -> Result<Mapping, Error> {
         // Without MAP_NORESERVE, so all pages are reserved here.
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB;
         let mapping = reserved.replace(flags).map_err(|source| self.refused("reserve", source))?;
-        match mapping.advise(0, Advice::TakeAll) {
-            // Linux before 5.14 does not know it; the reservation has to do.
-            Ok(()) | Err(Errno::EINVAL) => Ok(mapping),
-            Err(source) => Err(self.refused("take", source)),
+        for part in parts(mapping.whole().end) {
+            go_on()?;
+            match mapping.advise(part, Advice::TakeAll) {
+                Ok(()) => {}
+                // Linux before 5.14 does not know it; the reservation has to do.
+                Err(Errno::EINVAL) => break,
+                Err(source) => return Err(self.refused("take", source).into()),
+            }
         }
+        Ok(mapping)
     }
 
     /// Why the kernel has refused what the pool seemed to have.
@@ -129,9 +142,28 @@ impl Demand {
     }
 }
 
+/// What is taken at once, of memory of this length: a few hundredths of a second.
+fn parts(len: usize) -> impl Iterator<Item = Range<usize>> {
+    const PART_LEN: usize = 64 << 20;
+    (0..len).step_by(PART_LEN).map(move |start| start..len.min(start + PART_LEN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_small_and_make_up_the_whole() {
+        for len in [2 << 20, 64 << 20, 66 << 20, 4 << 30] {
+            let mut end = 0;
+            for part in parts(len) {
+                assert_eq!(part.start, end);
+                assert!((1..=64 << 20).contains(&part.len()));
+                end = part.end;
+            }
+            assert_eq!(end, len);
+        }
+    }
 
     #[test]
     fn what_is_reserved_is_not_free() {

@@ -18,12 +18,16 @@ const _: () =
     assert!(DEVICE_HOLE_START.is_multiple_of(HUGE_PAGE_LEN) && DEVICE_HOLE_END.is_multiple_of(HUGE_PAGE_LEN));
 
 /// Maps the RAM of a machine, of a size that the backing fits. The memory reads as zeroes. Pages of a pool are taken at
-/// once; all else takes host memory only where it is touched.
+/// once, and `go_on` is asked before each part of them; all else takes host memory only where it is touched.
 ///
 /// # Errors
-/// [`Error::MapMemory`] if the host gives no address space, [`Error::Thp`] or [`Error::Hugetlb`] if it does not give what
+/// That of `go_on`, [`Error::MapMemory`] if the host gives no address space, [`Error::Thp`] or [`Error::Hugetlb`] if it does not give what
 /// was asked for.
-pub(crate) fn map(memory: MemoryLen, backing: Option<Backing>) -> Result<GuestMemory, Error> {
+pub(crate) fn map(
+    memory: MemoryLen,
+    backing: Option<Backing>,
+    go_on: impl Fn() -> Result<(), Error>,
+) -> Result<GuestMemory, Error> {
     let demand = match backing {
         Some(Backing::Hugetlb2m) => Some(Demand::new(memory)?),
         Some(Backing::Anonymous | Backing::Thp) | None => None,
@@ -31,7 +35,7 @@ pub(crate) fn map(memory: MemoryLen, backing: Option<Backing>) -> Result<GuestMe
     let map_region = |region: Region| {
         let reserved = Reservation::new(region).map_err(map_error)?;
         let mapping = match demand {
-            Some(demand) => demand.map(reserved)?,
+            Some(demand) => demand.map(reserved, &go_on)?,
             // Of pages that come one by one as they are touched.
             None => reserved.replace(MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE).map_err(map_error)?,
         };
@@ -57,11 +61,11 @@ const _: () = assert!(IMAGE_BASE.is_multiple_of(HUGE_PAGE_LEN) && IMAGE_BASE < M
 
 /// Tells the kernel which pages a region is to be made of, and that no core dump needs it.
 fn advise(mapping: &Mapping, region: Region, backing: Option<Backing>) -> Result<(), Error> {
-    mapping.advise(0, Advice::NoDump).map_err(map_error)?;
-    let huge = || mapping.advise(small_pages_len(region), Advice::HugePages);
+    mapping.advise(mapping.whole(), Advice::NoDump).map_err(map_error)?;
+    let huge = || mapping.advise(small_pages_len(region)..mapping.whole().end, Advice::HugePages);
     match backing {
         Some(Backing::Hugetlb2m) => Ok(()),
-        Some(Backing::Anonymous) => match mapping.advise(0, Advice::SmallPages) {
+        Some(Backing::Anonymous) => match mapping.advise(mapping.whole(), Advice::SmallPages) {
             // A kernel without transparent huge pages does not know it, and has small ones only.
             Ok(()) | Err(Errno::EINVAL) => Ok(()),
             Err(source) => Err(map_error(source)),
@@ -93,7 +97,7 @@ mod tests {
     fn memory_is_congruent_by_its_size_zeroed_and_ends_where_it_should() {
         for (len, modulus) in [(16 << 20, HUGE_PAGE_LEN), (GIB, GIB), (5 * GIB, GIB)] {
             for backing in COMMON {
-                let memory = map(MemoryLen::new(len).unwrap(), backing).unwrap();
+                let memory = map(MemoryLen::new(len).unwrap(), backing, || Ok(())).unwrap();
                 for region in memory.iter() {
                     let host = region.as_ptr() as u64;
                     assert_eq!(host % modulus, region.start_addr().0 % modulus, "{len:#x}");
@@ -109,7 +113,7 @@ mod tests {
     #[test]
     fn the_advice_is_in_the_flags_of_the_mapping() {
         for (backing, flag) in [(None, "hg"), (Some(Backing::Anonymous), "nh")] {
-            let memory = map(MemoryLen::new(16 << 20).unwrap(), backing).unwrap();
+            let memory = map(MemoryLen::new(16 << 20).unwrap(), backing, || Ok(())).unwrap();
             let last = memory.iter().next().unwrap().as_ptr() as u64 + (16 << 20);
             let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
             let mapping = smaps.split_once(&format!("-{last:x} rw-p ")).unwrap().1;
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn a_pool_that_is_too_small_is_found_when_it_is_mapped() {
         let memory = MemoryLen::new(511 * GIB).unwrap();
-        match map(memory, Some(Backing::Hugetlb2m)) {
+        match map(memory, Some(Backing::Hugetlb2m), || Ok(())) {
             Err(Error::Hugetlb(HugetlbUnable::TooSmall { needed, .. })) => assert_eq!(needed, 511 * 512),
             Err(Error::Hugetlb(HugetlbUnable::NoPool { .. })) => {}
             other => panic!("{other:?}"),

@@ -12,7 +12,9 @@
 //! anyway, and a mapping that never goes away needs no proof that nobody uses it any more.
 //!
 //! Without a wish it is what [`Backing::Thp`] is, if the host has that, and small pages if not. A wish is fulfilled or is
-//! an error, before the guest runs.
+//! an error, before the guest runs. For [`Backing::Thp`] that holds for the advice to the kernel and no further: which pages
+//! it gives shows when the guest touches its memory, and where no huge page is free then, it gives small ones and says
+//! nothing. Only [`Backing::Hugetlb2m`] is sure to be of huge pages.
 
 mod congruence;
 pub(crate) mod hugetlb;

@@ -1,10 +1,10 @@
-//! The thread of a vCPU, which can be stopped at any moment.
+//! A thread that can be stopped at any moment: one that runs a vCPU, or one that writes what a reader may never read.
 //!
 //! To stop it: set the flag, then send the kick signal until the thread has ended. The thread checks the flag before it
-//! enters the guest, and the signal takes it out of the guest or out of a blocked write. A signal that arrives between
-//! the check and the entry is lost; the next one, a millisecond later, is not.
+//! enters the guest or writes, and the signal takes it out of the guest or out of a blocked write. A signal that arrives
+//! between the check and the entry is lost; the next one, a millisecond later, is not.
 //!
-//! While nobody stops it, a kick now and then lets it see whether its vCPU has [halted for ever](crate::vcpu::halt).
+//! While nobody stops it, a kick now and then lets the first kind see whether its vCPU has [halted for ever](crate::vcpu::halt).
 
 use crate::error::Error;
 use crate::vcpu::halt::CHECK_INTERVAL;
@@ -35,28 +35,29 @@ pub(crate) enum Wake {
     Interrupted,
 }
 
-/// A running thread whose work is to run a vCPU, with result `T`.
-pub(crate) struct VcpuThread<T> {
+/// A running thread, with result `T`.
+pub(crate) struct StoppableThread<T> {
     handle: JoinHandle<T>,
     /// Its other end closes when the thread ends, in whatever way.
     ended: PipeReader,
     stop: Arc<AtomicBool>,
 }
 
-impl<T: Send + 'static> VcpuThread<T> {
+impl<T: Send + 'static> StoppableThread<T> {
     /// Starts `work`, which must end soon once `stop` is set and the kick signal interrupts what it does.
     ///
     /// # Errors
     /// [`Error::System`] if the host gives no thread.
     pub(crate) fn start(
+        name: &str,
         stop: Arc<AtomicBool>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Self, Error> {
         register_signal_handler(kick_signal(), kicked)
             .map_err(|error| Error::system("handle the kick signal")(io::Error::from(error)))?;
-        let (ended, running) = io::pipe().map_err(Error::system("watch the vCPU"))?;
+        let (ended, running) = io::pipe().map_err(Error::system("watch a thread"))?;
         let handle = std::thread::Builder::new()
-            .name("vcpu0".to_owned())
+            .name(name.to_owned())
             .stack_size(STACK_LEN)
             .spawn(move || {
                 // Whoever started this process may have blocked it. If it stays blocked, only the kick suffers.
@@ -65,7 +66,7 @@ impl<T: Send + 'static> VcpuThread<T> {
                 drop(running);
                 result
             })
-            .map_err(Error::system("start the vCPU's thread"))?;
+            .map_err(Error::system("start a thread"))?;
         Ok(Self { handle, ended, stop })
     }
 
@@ -115,16 +116,16 @@ impl<T: Send + 'static> VcpuThread<T> {
         match self.handle.kill(kick_signal()) {
             // It ended in this moment, which older C libraries call an error.
             Err(error) if error.errno() == Errno::ESRCH as i32 => Ok(()),
-            kicked => kicked.map_err(|error| Error::system("interrupt the vCPU")(io::Error::from(error))),
+            kicked => kicked.map_err(|error| Error::system("interrupt a thread")(io::Error::from(error))),
         }
     }
 
     /// The result of a thread that has ended.
     ///
     /// # Errors
-    /// [`Error::VcpuThreadLost`] if it has none.
+    /// [`Error::ThreadLost`] if it has none.
     pub(crate) fn join(self) -> Result<T, Error> {
-        self.handle.join().map_err(|_| Error::VcpuThreadLost)
+        self.handle.join().map_err(|_| Error::ThreadLost)
     }
 }
 
@@ -141,9 +142,9 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    fn start<T: Send + 'static>(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> VcpuThread<T> {
+    fn start<T: Send + 'static>(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> StoppableThread<T> {
         let stop = Arc::new(AtomicBool::new(false));
-        VcpuThread::start(stop.clone(), move || work(&stop)).unwrap()
+        StoppableThread::start("test", stop.clone(), move || work(&stop)).unwrap()
     }
 
     #[test]
@@ -175,7 +176,7 @@ mod tests {
         let signals = Signals::take_over().unwrap();
         let thread = start::<()>(|_| panic!("as intended by this test"));
         assert_eq!(thread.wait(&signals, None).unwrap(), Wake::Ended);
-        assert!(matches!(thread.join(), Err(Error::VcpuThreadLost)));
+        assert!(matches!(thread.join(), Err(Error::ThreadLost)));
     }
 
     #[test]
