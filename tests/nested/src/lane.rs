@@ -44,8 +44,9 @@ impl Lane {
         }
     }
 
-    /// Arguments for the system tests: all of them except those of QEMU and of cargo, what takes minutes where memory is slow, guests for
-    /// which the emulated machine is too small, and the spoilt images, which try the VMM and not the processor.
+    /// Arguments for the system tests: all of them except those of QEMU and of cargo, what takes minutes where memory is
+    /// slow, guests for which the emulated machine is too small, and the spoilt images, which try the VMM and not the
+    /// processor.
     pub(crate) fn tests(self) -> Vec<&'static str> {
         let skipped: &[_] = match self {
             Self::Npt => {
