@@ -8,6 +8,7 @@ mod acpi;
 mod backing;
 mod context;
 mod corruption;
+mod disk;
 mod forbidden;
 mod hello;
 mod host;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         refusal::trials,
         host::trials,
         corruption::trials,
+        disk::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

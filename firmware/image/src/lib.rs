@@ -1,0 +1,15 @@
+//! Disk images: a raw disk that a BIOS boots, with an appliance and its command line on it.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`kernel`] | what of an appliance is loaded, and where |
+//! | [`command_line`] | what the guest is told |
+//! | [`disk`] | the layout of a disk |
+//! | [`file`] | writing it as a whole, or not at all |
+//! | [`error`] | what can go wrong |
+
+pub mod command_line;
+pub mod disk;
+pub mod error;
+pub mod file;
+pub mod kernel;
