@@ -12,7 +12,7 @@
 //! A disk is at least one cylinder long: SeaBIOS reads the boot sector by cylinder, head and sector, and finds none on less.
 
 use crate::error::Error;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, LoadSegment};
 use bios_loader::header::{Header, Segment};
 use bios_loader::{BLOCK_LEN, HEADER_BLOCK};
 use gpt::mbr::ProtectiveMBR;
@@ -32,7 +32,7 @@ const TABLE_COPY_BLOCKS: u64 = 33;
 const DISK_BLOCKS_MIN: u64 = 16 * 63;
 
 /// The partition's name.
-const PARTITION_NAME: &str = "Freehold";
+pub(crate) const PARTITION_NAME: &str = "Freehold";
 
 /// The kernel begins at a multiple of this, in blocks: 4 KiB.
 const KERNEL_ALIGN_BLOCKS: u32 = 8;
@@ -64,13 +64,6 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
     let command_line_block = HEADER_BLOCK + 1 + stage_blocks;
     let kernel_block =
         (command_line_block + blocks(command_line.len())).next_multiple_of(KERNEL_ALIGN_BLOCKS);
-    let segment = |it: &crate::kernel::LoadSegment| Segment {
-        block: kernel_block + it.offset / BLOCK_LEN as u32,
-        address: it.address,
-        disk_len: it.file_len,
-        memory_len: it.memory_len,
-        crc: crc32fast::hash(&content.appliance[it.offset as usize..][..it.file_len as usize]),
-    };
     let header = Header {
         stage_crc: crc32fast::hash(stage),
         stage_blocks,
@@ -83,7 +76,7 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
         kernel_sha256: Sha256::digest(content.appliance).into(),
         name: name.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        segments: kernel.segments.iter().map(segment).collect(),
+        segments: header_segments(&kernel, kernel_block, content.appliance),
     };
     let header_block = header.encode().map_err(|_| no_name())?;
 
@@ -99,6 +92,18 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
         disk[at..at + bytes.len()].copy_from_slice(bytes);
     }
     partition(disk, end_block).map_err(|error| Error::PartitionTable(error.to_string()))
+}
+
+/// What the header says of the segments of a kernel whose file begins at `kernel_block`.
+pub(crate) fn header_segments(kernel: &Kernel, kernel_block: u32, file: &[u8]) -> Vec<Segment> {
+    let segment = |it: &LoadSegment| Segment {
+        block: kernel_block + it.offset / BLOCK_LEN as u32,
+        address: it.address,
+        disk_len: it.file_len,
+        memory_len: it.memory_len,
+        crc: crc32fast::hash(&file[it.offset as usize..][..it.file_len as usize]),
+    };
+    kernel.segments.iter().map(segment).collect()
 }
 
 /// Blocks of a disk whose partition ends before `end_block`.
@@ -139,4 +144,39 @@ fn guid(of: &str, content: &[u8]) -> Uuid {
 /// Blocks that hold `len` bytes; lengths here are below 4 GiB.
 pub(crate) fn blocks(len: usize) -> u32 {
     len.div_ceil(BLOCK_LEN) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_appliance::appliance;
+
+    /// The offsets that firmware/README.md names.
+    #[test]
+    fn everything_is_in_its_place() {
+        let (appliance, path) = (appliance(), Path::new("tiny"));
+        let disk = make(&Content { path, appliance: &appliance, command_line: "log=info" }).unwrap();
+        let holds = |at: usize, bytes: &[u8]| assert_eq!(&disk[at..at + bytes.len()], bytes, "at {at:#x}");
+        holds(0, &bios_loader::boot_code());
+        holds(440, &[0; 6]);
+        // One partition of type 0xee from block 1 to the end.
+        holds(446 + 4, &[0xee]);
+        holds(446 + 8, &[1u32.to_le_bytes(), 1007u32.to_le_bytes()].concat());
+        holds(510, &[0x55, 0xaa]);
+        holds(0x200, b"EFI PART");
+        holds(0x5000, b"FREEHOLD");
+        holds(0x5200, bios_loader::stage());
+        let command_line = 0x5200 + bios_loader::stage().len();
+        holds(command_line, b"log=info\0");
+        holds((command_line + 9).next_multiple_of(0x1000), &appliance);
+        holds(disk.len() - BLOCK_LEN, b"EFI PART");
+        assert_eq!(disk.len(), 1008 * BLOCK_LEN);
+    }
+
+    #[test]
+    fn a_name_without_room_is_refused() {
+        let (appliance, name) = (appliance(), "n".repeat(33));
+        let content = Content { path: Path::new(&name), appliance: &appliance, command_line: "" };
+        assert!(matches!(make(&content), Err(Error::Name { .. })));
+    }
 }

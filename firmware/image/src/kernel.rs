@@ -129,3 +129,66 @@ fn pvh_entry(headers: &[ProgramHeader64<LittleEndian>], file: &[u8]) -> Option<u
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_appliance::{ADDRESS, CONTENT, HEADER_LEN, HEADERS, appliance};
+
+    /// Fields of the load segment's header.
+    const OFFSET: usize = HEADERS + 8;
+    const PHYSICAL: usize = HEADERS + 24;
+    const FILE_LEN: usize = HEADERS + 32;
+    const MEMORY_LEN: usize = HEADERS + 40;
+
+    fn spoilt(at: usize, bytes: &[u8]) -> KernelError {
+        let mut file = appliance();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        Kernel::read(&file).unwrap_err()
+    }
+
+    #[test]
+    fn segment_and_entry_are_read() {
+        let segment =
+            LoadSegment { offset: CONTENT as u32, address: ADDRESS, file_len: 600, memory_len: 0x2000 };
+        assert_eq!(Kernel::read(&appliance()), Ok(Kernel { entry: ADDRESS + 0x40, segments: vec![segment] }));
+    }
+
+    #[test]
+    fn other_files_are_no_appliances() {
+        let entry = |address: u32| spoilt(CONTENT + 16, &address.to_le_bytes());
+        for (error, reason) in [
+            (Kernel::read(b"#!/bin/sh").unwrap_err(), "no 64-bit ELF file"),
+            (spoilt(4, &[1]), "no 64-bit ELF file"),
+            (spoilt(18, &[3]), "no static executable"),
+            (spoilt(16, &[3]), "no static executable"),
+            (spoilt(CONTENT + 8, &[17]), "no note with a PVH entry"),
+            (spoilt(CONTENT + 12, b"Yen"), "no note with a PVH entry"),
+            (entry(ADDRESS - 1), "entry is in no segment"),
+            (entry(ADDRESS + 600), "entry is in no segment"),
+        ] {
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_loader_cannot_load_is_refused() {
+        let field = |at, value: u64| spoilt(at, &value.to_le_bytes());
+        for (error, reason) in [
+            (field(OFFSET, CONTENT as u64 + 1), "ends behind the file"),
+            (field(FILE_LEN, 0x2001), "ends behind the file"),
+            (field(MEMORY_LEN, 599), "longer in the file"),
+            (field(OFFSET, CONTENT as u64 - 16), "does not begin with a block"),
+            (field(PHYSICAL, 0xf_f000), "below 1 MiB"),
+            (field(PHYSICAL, u64::MAX - 0x100), "overflow"),
+        ] {
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        assert!(
+            matches!(field(MEMORY_LEN, LOAD_END_MAX), KernelError::TooLarge { end, .. } if end > LOAD_END_MAX)
+        );
+        // The note's header made one of a second segment.
+        let error = spoilt(HEADERS + HEADER_LEN, &[1]);
+        assert_eq!(error, KernelError::Segment { address: ADDRESS.into(), reason: "it overlaps another" });
+    }
+}

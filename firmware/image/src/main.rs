@@ -4,6 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use disk_image::disk::{Content, make};
 use disk_image::error::Error;
+use disk_image::inspect::inspect;
 use disk_image::{command_line, file};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,11 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Check all of a disk image, and say what is on it.
+    Inspect {
+        /// The image.
+        image: PathBuf,
+    },
 }
 
 /// What the kernel knows.
@@ -49,6 +55,7 @@ fn main() -> ExitCode {
         Command::Make { appliance, output, format, args, log, force } => {
             check_format(&format).and_then(|()| write_image(&appliance, &output, &args, &log, force))
         }
+        Command::Inspect { image } => say_what_is_on(&image),
     };
     match done {
         Ok(said) => {
@@ -77,6 +84,11 @@ fn write_image(appliance: &Path, output: &Path, args: &str, log: &str, force: bo
         disk.len(),
         appliance.display()
     ))
+}
+
+fn say_what_is_on(image: &Path) -> Result<String, Error> {
+    let report = inspect(&read(image)?).map_err(|source| Error::Image { path: image.into(), source })?;
+    Ok(report.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -1,7 +1,8 @@
 //! Disk images: what boots from them, and what the loader says of those that must not.
 
 use crate::context::{Context, OnLane, Outcome, trial};
-use bios_loader::header::{self, Header};
+use crate::hello;
+use bios_loader::header::{self, Header, Segment};
 use bios_loader::{BLOCK_LEN, HEADER_BLOCK};
 use guest_interface::status::KernelStatus;
 use libtest_mimic::Trial;
@@ -18,9 +19,11 @@ const MEMORY: &str = "64M";
 const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let tests: [OnLane; 9] = [
+    let tests: [OnLane; 11] = [
         ("disk/hello_with_its_arguments", hello_with_its_arguments),
         ("disk/longest_command_line", longest_command_line),
+        ("disk/all_ram_above_4_gib", all_ram_above_4_gib),
+        ("disk/memory_behind_a_segment_is_cleared", memory_behind_a_segment_is_cleared),
         ("disk/memory_stress_passes", memory_stress_passes),
         ("disk/status_of_the_application", status_of_the_application),
         ("disk/spoilt_kernel", spoilt_kernel),
@@ -33,6 +36,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let mut trials: Vec<Trial> = LANES.into_iter().flat_map(on_lane).collect();
     trials.push(context.trial(Lane::QemuPc, "disk/truncated", || truncated(context)));
     trials.push(trial("disk/same_input_same_bytes", || same_input_same_bytes(context)));
+    trials.push(trial("disk/inspect", || inspect(context)));
     trials.push(trial("disk/refused", || refused(context)));
     trials
 }
@@ -72,6 +76,12 @@ impl Disk {
         change(&mut bytes);
         fs::write(&self.path, bytes).map_err(Failure::start)?;
         Ok(self)
+    }
+
+    /// Writes a header whose checksum is right.
+    fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
+        let block = header.encode().map_err(|error| Failure::new(format!("{error:?}")))?;
+        self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
 
     fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
@@ -114,6 +124,34 @@ fn longest_command_line(context: &Context, lane: Lane) -> Outcome {
     let verdict = disk.boot(lane)?;
     verdict.status(qemu_status(0))?.prints([&*format!("argument: {argument:?}\n")])?;
     Ok(())
+}
+
+fn all_ram_above_4_gib(context: &Context, lane: Lane) -> Outcome {
+    let verdict = boot(lane, &Disk::hello(context)?.path, "5G", LIMIT)?;
+    hello::has_ram(verdict.status(qemu_status(0))?, 5 << 20)
+}
+
+/// One more segment puts bytes of the first where another has nothing on the disk; its checksum is that of what has to be
+/// there in the end.
+fn memory_behind_a_segment_is_cleared(context: &Context, lane: Lane) -> Outcome {
+    const LEN: u32 = 4096;
+    const CRC_OF_ZEROS: u32 = 0xc71c_0011;
+    let disk = Disk::hello(context)?;
+    let mut header = disk.header()?;
+    let cleared = header.segments.iter().find(|it| it.memory_len - it.disk_len >= LEN);
+    let cleared = cleared.ok_or_else(|| Failure::new("no segment of hello has cleared memory"))?;
+    let dirt = Segment {
+        address: cleared.address + cleared.memory_len - LEN,
+        disk_len: LEN,
+        memory_len: LEN,
+        crc: CRC_OF_ZEROS,
+        ..header.segments[0]
+    };
+    header.segments.insert(0, dirt);
+    disk.replace_header(&header)?.boot(lane)?.status(qemu_status(0))?;
+    // Without the other segment's clearing the bytes stay, and are not what the checksum says.
+    header.segments.rotate_left(1);
+    disk.replace_header(&header)?.is_refused(lane, MEMORY, "kernel damaged; write the image again")
 }
 
 fn memory_stress_passes(context: &Context, lane: Lane) -> Outcome {
@@ -190,14 +228,12 @@ fn spoilt_second_stage(context: &Context, lane: Lane) -> Outcome {
 fn no_room_in_memory(context: &Context, lane: Lane) -> Outcome {
     let message = "no RAM where the image belongs; give the machine more memory";
     Disk::hello(context)?.is_refused(lane, "2M", message)?;
-    // A header whose checksum is right, and whose segments go where they must not.
+    // Segments that go where they must not.
     for address in [0, 0x7c00, 0xf_f000, 0xc000_0000, 0xfee0_0000, u32::MAX] {
         let disk = Disk::hello(context)?;
         let mut header = disk.header()?;
         header.segments[1].address = address;
-        let block = header.encode().map_err(|error| Failure::new(format!("{error:?}")))?;
-        disk.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))?;
-        disk.is_refused(lane, MEMORY, message)?;
+        disk.replace_header(&header)?.is_refused(lane, MEMORY, message)?;
     }
     Ok(())
 }
@@ -265,5 +301,17 @@ fn refused(context: &Context) -> Outcome {
         return Err(Failure::new("a refused image was written"));
     }
     make(context, hello, &exists, &["--force"])?.status(0)?;
+    Ok(())
+}
+
+fn inspect(context: &Context) -> Outcome {
+    let disk = Disk::make(context, &context.artifacts.hello, &["--args", "one"])?;
+    let inspect = || tool(&context.artifacts, ["inspect".as_ref(), disk.path.as_os_str()]);
+    inspect()?.status(0)?.prints(["kernel        hello, ", "command line  log=info -- one\n"])?;
+    let kernel = disk.header()?.kernel_block as usize * BLOCK_LEN;
+    disk.spoil(|bytes| bytes[kernel] ^= 1)?;
+    inspect()?.status(1)?.complains(["disk-image: ", "is damaged: the kernel's SHA-256 is another"])?;
+    disk.spoil(|bytes| bytes.truncate(kernel))?;
+    inspect()?.status(1)?.complains(["disk-image: ", "is truncated: it has "])?;
     Ok(())
 }
