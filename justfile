@@ -79,6 +79,26 @@ _start *arguments:
     cd {{ quote(invocation_directory()) }}
     exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
+# Make a disk image that a BIOS boots: `just image [appliance] [--args "…"] [--output FILE] [--force]`.
+[no-cd]
+[no-exit-message]
+[positional-arguments]
+image *arguments: build
+    #!/usr/bin/env bash
+    set -euo pipefail
+    appliance=memory-stress
+    if [[ $# -gt 0 && $1 != -* ]]; then appliance=$1; shift; fi
+    file={{ quote(target_dir) }}/appliances/$appliance
+    if [[ ! -f $file ]]; then
+        echo "just image: there is no appliance '$appliance'; there are: {{ appliances }}" >&2
+        exit 1
+    fi
+    output=(--output {{ quote(target_dir) }}/images/$appliance.raw)
+    for word in "$@"; do
+        if [[ $word == --output || $word == --output=* ]]; then output=(); fi
+    done
+    exec {{ quote(target_dir) }}/release/disk-image make "$file" "${output[@]}" "$@"
+
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.
 test what="all":
     @case {{ quote(what) }} in all | npt | ept | loom | miri | miri-short) ;; \
@@ -131,8 +151,9 @@ _test-loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
         cargo test --locked --release --package unikernel --lib loom_
 
-# Build the VMM and the appliances into target/release/vmm-stub and target/appliances.
+# Build the VMM, the appliances and the disk image tool into target/release and target/appliances.
 build: (_guests "appliances" appliances) _vmm-stub
+    @cargo build --quiet --locked --release --package disk-image
 
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub

@@ -15,7 +15,7 @@ pub struct MissingArtifact {
     pub path: PathBuf,
 }
 
-/// The binaries, all of which exist.
+/// The binaries that every test run needs, all of which exist.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     /// The VMM.
@@ -28,6 +28,7 @@ pub struct Artifacts {
     pub misbehave: PathBuf,
     /// The guest that tests its kernel.
     pub kernel_tests: PathBuf,
+    folder: PathBuf,
 }
 
 impl Artifacts {
@@ -40,18 +41,29 @@ impl Artifacts {
     }
 
     fn find_in(folder: &Path) -> Result<Self, MissingArtifact> {
-        let existing = |name| {
-            let path = folder.join(name);
-            if path.is_file() { Ok(path) } else { Err(MissingArtifact { path }) }
-        };
+        let existing = |name| existing(folder, name);
         Ok(Self {
             vmm_stub: existing("release/vmm-stub")?,
             hello: existing("appliances/hello")?,
             memory_stress: existing("appliances/memory-stress")?,
             misbehave: existing("guests/misbehave")?,
             kernel_tests: existing("guests/kernel-tests")?,
+            folder: folder.to_owned(),
         })
     }
+
+    /// The tool that makes disk images, which a machine that only runs guests does without.
+    ///
+    /// # Errors
+    /// [`MissingArtifact`].
+    pub fn disk_image(&self) -> Result<PathBuf, MissingArtifact> {
+        existing(&self.folder, "release/disk-image")
+    }
+}
+
+fn existing(folder: &Path, name: &str) -> Result<PathBuf, MissingArtifact> {
+    let path = folder.join(name);
+    if path.is_file() { Ok(path) } else { Err(MissingArtifact { path }) }
 }
 
 /// The folder that everything is built into.

@@ -7,6 +7,7 @@
 //! | [`paging`] | how this machine's KVM translates addresses |
 //! | [`process`] | child processes that end in time, whatever they do |
 //! | [`boot`] | one boot of a guest by `vmm-stub` |
+//! | [`disk`] | disk images, and booting them by a BIOS |
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
 //! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
@@ -18,6 +19,7 @@
 pub mod artifact;
 pub mod boot;
 pub mod contest;
+pub mod disk;
 pub mod elf;
 pub mod empty_guest;
 pub mod hugetlb_pool;

@@ -60,6 +60,11 @@ fn greets(verdict: &Verdict) -> Result<&Verdict, Failure> {
 fn reports_its_ram(context: &Context, lane: Lane, memory: &str, memory_kib: u64) -> Outcome {
     let verdict = context.boot(lane, &context.artifacts.hello).memory(memory).end()?;
     greets(&verdict)?;
+    has_ram(&verdict, memory_kib)
+}
+
+/// Whether the kernel says that it has so much RAM, or a little less.
+pub(crate) fn has_ram(verdict: &Verdict, memory_kib: u64) -> Outcome {
     let stdout = verdict.stdout();
     let reported = stdout.split(" KiB of RAM").next().and_then(|before| before.rsplit(' ').next());
     let reported: u64 = reported.unwrap_or_default().parse().unwrap_or_default();

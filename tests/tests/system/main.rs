@@ -8,6 +8,7 @@ mod acpi;
 mod backing;
 mod context;
 mod corruption;
+mod disk;
 mod forbidden;
 mod hello;
 mod host;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         host::trials,
         new::trials,
         corruption::trials,
+        disk::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

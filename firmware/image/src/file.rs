@@ -1,0 +1,62 @@
+//! Writes an image as a whole, or not at all.
+
+use crate::error::Error;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::{Builder, NamedTempFile};
+
+/// Writes a file beside `path`, then gives it that name. Makes its folder if there is none. What exists stays, unless
+/// `replace` says otherwise.
+///
+/// # Errors
+/// [`Error::Exists`], [`Error::Write`]; what was written is removed again.
+pub fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: path.into(), source };
+    let file = write_beside(path, bytes).map_err(failed)?;
+    if replace {
+        return file.persist(path).map(drop).map_err(|error| failed(error.error));
+    }
+    file.persist_noclobber(path).map(drop).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists { path: path.into() },
+        _ => failed(error.error),
+    })
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    // A bare file name has the empty path as its parent.
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let permissions = Permissions::from_mode(0o644);
+    let mut file = Builder::new().prefix(".image-").permissions(permissions).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_exists_is_replaced_on_demand_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made/on/the/way/image");
+        write(&path, b"old", false).unwrap();
+        assert!(matches!(write(&path, b"new", false), Err(Error::Exists { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        write(&path, b"new", true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no other file is left");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let occupied = folder.path().join("folder");
+        fs::create_dir(&occupied).unwrap();
+        let error = write(&occupied, b"new", true).unwrap_err();
+        assert!(matches!(error, Error::Write { .. }), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,19 @@
+//! Disk images: a raw disk that a BIOS boots, with an appliance and its command line on it.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`kernel`] | what of an appliance is loaded, and where |
+//! | [`command_line`] | what the guest is told |
+//! | [`disk`] | the layout of a disk |
+//! | [`inspect`] | what is on a disk, if all of it is as it was written |
+//! | [`file`] | writing it as a whole, or not at all |
+//! | [`error`] | what can go wrong |
+
+pub mod command_line;
+pub mod disk;
+pub mod error;
+pub mod file;
+pub mod inspect;
+pub mod kernel;
+#[cfg(test)]
+mod test_appliance;

@@ -1,0 +1,59 @@
+//! Disk images, made by `disk-image` and booted by a BIOS: QEMU's machines with SeaBIOS.
+
+use crate::artifact::Artifacts;
+use crate::lane::Lane;
+use crate::process::Running;
+use crate::verdict::{Failure, Verdict};
+use guest_interface::ports;
+use guest_interface::status::from_qemu;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long the tool may take.
+const TOOL_LIMIT: Duration = Duration::from_secs(20);
+
+/// Lanes with a BIOS.
+pub const LANES: [Lane; 2] = [Lane::QemuPc, Lane::QemuQ35];
+
+/// Runs `disk-image` to its end.
+///
+/// # Errors
+/// If it can't be started, or does not end in an orderly way.
+pub fn tool<I: AsRef<OsStr>>(
+    artifacts: &Artifacts,
+    arguments: impl IntoIterator<Item = I>,
+) -> Result<Verdict, Failure> {
+    let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    Verdict::new(&command, running.end(TOOL_LIMIT))
+}
+
+/// Boots a disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
+///
+/// # Errors
+/// If QEMU can't be started, or does not end by itself.
+pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
+    let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
+    // A comma ends a value of QEMU's, unless it is doubled.
+    let drive = format!("file={},format=raw,snapshot=on", disk.display().to_string().replace(',', ",,"));
+    let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
+        .args(["-device", &exit, "-drive", &drive]);
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    Verdict::new(&command, running.end(limit))
+}
+
+/// What QEMU ends with when its guest gives `status`.
+#[must_use]
+pub fn qemu_status(status: u8) -> i32 {
+    let encoded = i32::from(status) << 1 | 1;
+    debug_assert_eq!(u8::try_from(encoded).ok().and_then(from_qemu), Some(status));
+    encoded
+}
