@@ -8,6 +8,7 @@ mod acpi;
 mod backing;
 mod context;
 mod corruption;
+mod environment;
 mod forbidden;
 mod hello;
 mod host;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let groups = [
         context::trials,
         hello::trials,
+        environment::trials,
         memory::trials,
         memory_map::trials,
         backing::trials,
