@@ -6,6 +6,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`appliance`](mod@appliance) | the application: its arguments, its end, the audit |
+//! | [`environment`] | its variables, from the command line |
 //! | [`boot`] | from the first instruction to the application |
 //! | [`memory`] | frames, typed page tables and their audit; which memory is RAM; the heap |
 //! | [`heap`](mod@heap) | what an application can ask of its memory |
@@ -30,6 +31,8 @@ pub mod cpu;
 pub mod device;
 #[cfg(not(loom))]
 pub mod diagnosis;
+#[cfg(not(loom))]
+pub mod environment;
 #[cfg(not(loom))]
 pub mod heap;
 pub mod memory;

@@ -79,6 +79,10 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) dump_address_space: bool,
 
+    /// Give the application a variable; without a value, the one that this process has. More than once for more of them.
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) environment: Vec<OsString>,
+
     /// At the end print a line `timing: {...}` to stderr, in microseconds; starting this process is not in it.
     #[arg(long)]
     pub(crate) timing: bool,
@@ -285,6 +289,13 @@ mod tests {
         let options = options(&["run", "hello", "--timeout", "1s", "--", "--timeout", "2s", "--", "x"]);
         assert_eq!(options.timeout, Some(Duration::from_secs(1)));
         assert_eq!(options.arguments, ["--timeout", "2s", "--", "x"]);
+    }
+
+    #[test]
+    fn variables_are_kept_in_order() {
+        let options =
+            options(&["run", "hello", "--env", "A=1", "--log", "off", "--env=A", "--", "--env", "B"]);
+        assert_eq!(options.environment, ["A=1", "A"]);
     }
 
     #[test]

@@ -43,8 +43,22 @@ pub(crate) enum Error {
     ArgumentWithNul(String),
 
     #[error(
+        "--env {given:?} names no variable: a name has no white space, quotes or backslashes; give NAME=value"
+    )]
+    VariableName { given: OsString },
+
+    #[error("this process has no variable {name}, so --env {name} has no value; give --env {name}=value")]
+    VariableMissing { name: String },
+
+    #[error("the value of variable {name} is not UTF-8; a guest's variables must be")]
+    VariableNotUtf8 { name: String },
+
+    #[error("the value of variable {name} holds a NUL character, which a command line can't carry")]
+    VariableWithNul { name: String },
+
+    #[error(
         "the command line for the guest is {len_bytes} bytes with its NUL, more than {COMMAND_LINE_LEN_MAX}; \
-         give fewer or shorter arguments"
+         give fewer or shorter arguments and variables"
     )]
     CommandLineTooLong { len_bytes: usize },
 
@@ -179,6 +193,10 @@ impl Error {
             | Self::LoadImage(_)
             | Self::ArgumentNotUtf8(_)
             | Self::ArgumentWithNul(_)
+            | Self::VariableName { .. }
+            | Self::VariableMissing { .. }
+            | Self::VariableNotUtf8 { .. }
+            | Self::VariableWithNul { .. }
             | Self::CommandLineTooLong { .. }
             | Self::MachineWithoutQemu
             | Self::BackingWithoutKvm

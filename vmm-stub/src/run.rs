@@ -1,6 +1,7 @@
 //! `vmm-stub run`: picks the host, runs the machine, and tells how it ended.
 
 use crate::boot::command_line::{self, KernelParameters};
+use crate::boot::environment;
 use crate::boot::image::Image;
 use crate::boot::load;
 use crate::cli::{HostChoice, RunOptions};
@@ -62,7 +63,8 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
         audit: options.audit,
         dump_address_space: options.dump_address_space,
     };
-    let command_line = command_line::build(kernel, &options.arguments)?;
+    let environment = environment::variables(&options.environment, |name| std::env::var_os(name))?;
+    let command_line = command_line::build(kernel, &environment, &options.arguments)?;
     let image = load::read_image(&options.image, options.memory)?;
     backing::check(options.backing, options.memory)?;
     let in_use = FilesInUse::look(&options.image);

@@ -9,6 +9,7 @@ mod backing;
 mod context;
 mod corruption;
 mod disk;
+mod environment;
 mod forbidden;
 mod hello;
 mod host;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let groups = [
         context::trials,
         hello::trials,
+        environment::trials,
         memory::trials,
         memory_map::trials,
         backing::trials,

@@ -90,6 +90,8 @@ fn three_files_boot_on_every_host(context: &Context) -> Outcome {
             "that took ",
             "audit: clean",
         ])?;
+        let greeted = boot.clone().options(["--env", "GREETING=good day"]).arguments(["Ada"]).end()?;
+        greeted.status(0)?.prints(["good day, Ada\n"])?;
         let refused = boot.options(["--log", "off"]).arguments(["\n"]).end()?;
         refused.status(1)?;
         if refused.stdout() != "error: \"\\n\" is nobody's name\n" {

@@ -222,6 +222,10 @@ fn command_line(context: &Context) -> Outcome {
         (&["run", hello, "--backing", "hugetlb-2m", "--memory", "65M"], "the next lower is 64M"),
         (&["run", hello, "--backing", "anonymous", "--host", "qemu"], "--host kvm"),
         (&["run", hello, "--log", "loud"], "loud"),
+        (&["run", hello, "--env"], "--env"),
+        (&["run", hello, "--env", "=1"], "names no variable"),
+        (&["run", hello, "--env", "two words=1"], "names no variable"),
+        (&["run", hello, "--env", "FREEHOLD_GONE"], "give --env FREEHOLD_GONE=value"),
         (&["doctor", "again"], "again"),
     ] {
         refuses(context, arguments, says)?;

@@ -2,7 +2,8 @@
 //!
 //! Words are separated by white space. An argument that is empty or holds white space, quotes or backslashes is written
 //! in double quotes, with a backslash before a double quote or backslash. Words before the first lone `--` are the
-//! kernel's, in the form `name=value` or `name`; those after it are the application's. Without `--` there are no arguments.
+//! kernel's, in the form `name=value` or `name`, where the value may be quoted; those after it are the application's. Without
+//! `--` there are no arguments.
 
 use alloc::string::String;
 use core::fmt;
@@ -46,25 +47,73 @@ impl fmt::Display for Quoted<'_> {
 /// Splits a command line at its first lone `--` into kernel parameters and application arguments, both still quoted.
 #[must_use]
 pub fn split(line: &str) -> (&str, &str) {
-    let mut offset = 0;
-    for word in line.split_inclusive(char::is_whitespace) {
-        if word.trim_end() == SEPARATOR {
-            return (&line[..offset], &line[offset + word.len()..]);
+    let mut words = QuotedWords::new(line);
+    while let Some(word) = words.next() {
+        if word == SEPARATOR {
+            let kernel_len = line.len() - words.0.len() - SEPARATOR.len();
+            return (&line[..kernel_len], words.0.strip_prefix(char::is_whitespace).unwrap_or(words.0));
         }
-        offset += word.len();
     }
     (line, "")
 }
 
-/// The words of one part of a command line, unquoted. Any string yields words: a quote that is never closed ends at the
-/// end of the line.
-pub struct Words<'a>(core::iter::Peekable<core::str::Chars<'a>>);
+/// The words of one part of a command line, still quoted. Any string yields words: a quote that is never closed ends at
+/// the end of the line.
+pub struct QuotedWords<'a>(&'a str);
+
+impl<'a> QuotedWords<'a> {
+    /// The words of `line`.
+    #[must_use]
+    pub const fn new(line: &'a str) -> Self {
+        Self(line)
+    }
+}
+
+impl<'a> Iterator for QuotedWords<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let line = self.0.trim_start();
+        let (mut quoted, mut escaped) = (false, false);
+        let ends = |character: char| {
+            if escaped {
+                escaped = false;
+                return false;
+            }
+            quoted ^= character == '"';
+            escaped = quoted && character == '\\';
+            !quoted && character.is_whitespace()
+        };
+        let (word, rest) = line.split_at(line.find(ends).unwrap_or(line.len()));
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+}
+
+/// A word without its quotes.
+#[must_use]
+pub fn unquoted(word: &str) -> String {
+    let mut plain = String::new();
+    let mut quoted = false;
+    let mut characters = word.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => quoted = !quoted,
+            '\\' if quoted => plain.extend(characters.next()),
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
+/// The words of one part of a command line, unquoted.
+pub struct Words<'a>(QuotedWords<'a>);
 
 impl<'a> Words<'a> {
     /// The words of `line`.
     #[must_use]
-    pub fn new(line: &'a str) -> Self {
-        Self(line.chars().peekable())
+    pub const fn new(line: &'a str) -> Self {
+        Self(QuotedWords::new(line))
     }
 }
 
@@ -72,18 +121,7 @@ impl Iterator for Words<'_> {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
-        while self.0.next_if(|character| character.is_whitespace()).is_some() {}
-        self.0.peek()?;
-        let mut word = String::new();
-        let mut quoted = false;
-        while let Some(character) = self.0.next_if(|character| quoted || !character.is_whitespace()) {
-            match character {
-                '"' => quoted = !quoted,
-                '\\' if quoted => word.extend(self.0.next()),
-                _ => word.push(character),
-            }
-        }
-        Some(word)
+        self.0.next().map(unquoted)
     }
 }
 
@@ -105,6 +143,8 @@ mod tests {
         assert_eq!(split("-- a"), ("", "a"));
         assert_eq!(split("log=info --"), ("log=info ", ""));
         assert_eq!(split("a --b c--"), ("a --b c--", ""));
+        assert_eq!(split(r#"a="b -- c" d="\" -- " -- e -- f"#), (r#"a="b -- c" d="\" -- " "#, "e -- f"));
+        assert_eq!(split("--\t a"), ("", " a"));
         assert_eq!(split(""), ("", ""));
     }
 
@@ -112,6 +152,8 @@ mod tests {
     fn malformed_quotes_still_yield_words() {
         assert_eq!(Words::new("\"open end").collect::<Vec<_>>(), ["open end"]);
         assert_eq!(Words::new("\"trailing\\").collect::<Vec<_>>(), ["trailing"]);
+        assert_eq!(Words::new("a\" \"b \\c d\"\"").collect::<Vec<_>>(), ["a b", "\\c", "d"]);
+        assert_eq!(Words::new(" \"\" ").collect::<Vec<_>>(), [""]);
         assert_eq!(Words::new("  ").next(), None);
     }
 }

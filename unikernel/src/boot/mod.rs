@@ -15,6 +15,7 @@ use crate::appliance;
 use crate::cpu::{clock, descriptors, host::Host, vectors};
 use crate::device::{console, exit, milestone, result};
 use crate::diagnosis::logger;
+use crate::environment;
 use crate::memory::AddressRange;
 use crate::memory::guarded_stack::BOOT_STACK;
 use crate::memory::image;
@@ -94,6 +95,7 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
     // Under the VMM that gives host information nothing is at the pins of such controllers, and each access to a port is dear.
     let local_apic = platform.map(|platform| platform.local_apic_address);
     interrupts::start(info.host_information.is_none(), local_apic);
+    environment::set(parameters.environment());
     appliance::at_end(parameters.audit, parameters.dump);
     Ok(parameters.arguments)
 }

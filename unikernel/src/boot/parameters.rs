@@ -1,7 +1,8 @@
 //! Kernel parameters: the words of the command line before its first lone `--`.
 
 use super::BootError;
-use guest_interface::command_line::{AUDIT, DUMP_ADDRESS_SPACE, LOG, TERMINAL, split};
+use guest_interface::command_line::{AUDIT, DUMP_ADDRESS_SPACE, LOG, QuotedWords, TERMINAL, split};
+use guest_interface::environment::ENVIRONMENT;
 use log::LevelFilter;
 
 /// Log level without a `log=` parameter.
@@ -31,8 +32,8 @@ impl<'a> Parameters<'a> {
     pub(super) fn read(line: &'a str) -> Result<Self, BootError> {
         let (kernel, arguments) = split(line);
         let mut level = DEFAULT_LEVEL;
-        let has = |wanted: &str| kernel.split_whitespace().any(|word| word == wanted);
-        for word in kernel.split_whitespace() {
+        let has = |wanted: &str| QuotedWords::new(kernel).any(|word| word == wanted);
+        for word in QuotedWords::new(kernel) {
             if let Some((LOG, value)) = word.split_once('=') {
                 level = value.parse().map_err(|_| BootError::UnknownLogLevel)?;
             }
@@ -45,9 +46,17 @@ impl<'a> Parameters<'a> {
     pub(super) fn unknown(&self) -> impl Iterator<Item = &'a str> {
         let known = |word: &str| {
             [TERMINAL, AUDIT, DUMP_ADDRESS_SPACE].contains(&word)
-                || matches!(word.split_once('='), Some((LOG, _)))
+                || matches!(word.split_once('='), Some((LOG | ENVIRONMENT, _)))
         };
-        self.kernel.split_whitespace().filter(move |word| !known(word))
+        QuotedWords::new(self.kernel).filter(move |word| !known(word))
+    }
+
+    /// What stands behind each `env=`, still quoted.
+    pub(super) fn environment(&self) -> impl Iterator<Item = &'a str> {
+        QuotedWords::new(self.kernel).filter_map(|word| match word.split_once('=') {
+            Some((ENVIRONMENT, variable)) => Some(variable),
+            _ => None,
+        })
     }
 }
 
@@ -87,5 +96,14 @@ mod tests {
             Parameters::read("pci=off log=info catalog=1 terminal terminal=1 -- --seed 3").unwrap();
         assert_eq!(parameters.unknown().collect::<Vec<_>>(), ["pci=off", "catalog=1", "terminal=1"]);
         assert_eq!(parameters.arguments, "--seed 3");
+    }
+    #[test]
+    fn variables_keep_their_quotes_and_hide_what_is_in_them() {
+        let line = r#"env=A=1 log=warn env=B="x -- log=off audit" environment env -- env=C=2"#;
+        let parameters = Parameters::read(line).unwrap();
+        assert_eq!(parameters.environment().collect::<Vec<_>>(), ["A=1", r#"B="x -- log=off audit""#]);
+        assert_eq!((parameters.level, parameters.audit), (LevelFilter::Warn, false));
+        assert_eq!(parameters.unknown().collect::<Vec<_>>(), ["environment", "env"]);
+        assert_eq!(parameters.arguments, "env=C=2");
     }
 }

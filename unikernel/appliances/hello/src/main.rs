@@ -5,7 +5,7 @@ extern crate alloc;
 
 use alloc::string::String;
 use unikernel::cpu::host::Host;
-use unikernel::{ApplicationStatus, println};
+use unikernel::{ApplicationStatus, environment, println};
 
 unikernel::appliance!(greet);
 
@@ -13,6 +13,9 @@ fn greet(arguments: &[String]) -> ApplicationStatus {
     println!("hello from Freehold, running at {}", Host::of_machine().name());
     for argument in arguments {
         println!("argument: {argument:?}");
+    }
+    for (name, value) in environment::vars() {
+        println!("variable: {name}={value:?}");
     }
     ApplicationStatus::SUCCESS
 }
