@@ -66,6 +66,7 @@ mod assembly {
         header_segment_count = const header::AT_SEGMENT_COUNT,
         header_segments = const header::AT_SEGMENTS,
         segment_len = const header::SEGMENT_LEN,
+        segments_max = const header::SEGMENTS_MAX,
         header_crc = const header::AT_CRC,
         options(att_syntax)
     );

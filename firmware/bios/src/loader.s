@@ -16,6 +16,7 @@
 .set DRIVE, 0x600                       # byte: the BIOS's number of the disk
 .set MAP_END, 0x602                     # word: where the memory map ends
 .set A20_PROBE, 0x604                   # word
+.set ENTRY_SEEN, 0x606                  # byte: whether a segment holds the entry
 .set STACK, 0x6000
 .set HEADER, 0x7e00
 .set STAGE, 0x8000
@@ -221,19 +222,40 @@
     movl ${command_line} + {command_line_len_max}, %edx
     call .Lcheck_ram
 
+# The header is as it was written. What is read by it has to fit all the same, and the kernel to begin in what is loaded.
 # Every segment has a place in RAM above 1 MiB, before the first is loaded.
+    movw $(.Lbad_header - .Lbase), %si
+    cmpl ${command_line_len_max}, (HEADER + {header_command_line_len})
+    ja .Lfail
+    movl (HEADER + {header_segment_count}), %ecx
+    decl %ecx                           # of 0, it makes the largest number
+    cmpl ${segments_max}, %ecx
+    jae .Lfail
+    incw %cx
+    movb $0, (ENTRY_SEEN)
     movw $(HEADER + {header_segments}), %bp
-    movw (HEADER + {header_segment_count}), %cx
 4:  movl 4(%bp), %eax
-    movl %eax, %edx
-    addl 12(%bp), %edx
-    movw $(.Lno_ram - .Lbase), %si
+    movl 8(%bp), %ebx
+    movl 12(%bp), %edx
+    movw $(.Lbad_header - .Lbase), %si
+    cmpl %edx, %ebx
+    ja .Lfail
+    movl (HEADER + {header_entry}), %edi
+    subl %eax, %edi
+    cmpl %ebx, %edi
+    jae 5f
+    movb $1, (ENTRY_SEEN)
+5:  movw $(.Lno_ram - .Lbase), %si
+    addl %eax, %edx
     jc .Lfail
     cmpl ${high_ram_start}, %eax
     jb .Lfail
     call .Lcheck_ram
     addw ${segment_len}, %bp
     loop 4b
+    movw $(.Lbad_header - .Lbase), %si
+    cmpb $0, (ENTRY_SEEN)
+    je .Lfail
 
     movl (HEADER + {header_command_line_block}), %eax
     movl (HEADER + {header_command_line_len}), %ecx

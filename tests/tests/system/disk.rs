@@ -19,7 +19,7 @@ const MEMORY: &str = "64M";
 const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let tests: [OnLane; 11] = [
+    let tests: [OnLane; 12] = [
         ("disk/hello_with_its_arguments", hello_with_its_arguments),
         ("disk/longest_command_line", longest_command_line),
         ("disk/all_ram_above_4_gib", all_ram_above_4_gib),
@@ -29,6 +29,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         ("disk/spoilt_kernel", spoilt_kernel),
         ("disk/spoilt_command_line", spoilt_command_line),
         ("disk/spoilt_header", spoilt_header),
+        ("disk/header_that_cannot_be", header_that_cannot_be),
         ("disk/spoilt_second_stage", spoilt_second_stage),
         ("disk/no_room_in_memory", no_room_in_memory),
     ];
@@ -215,6 +216,26 @@ fn spoilt_header(context: &Context, lane: Lane) -> Outcome {
             }
         })?;
         disk.is_refused(lane, MEMORY, message)?;
+    }
+    Ok(())
+}
+
+/// Headers whose checksum is right, and that say what can't be.
+fn header_that_cannot_be(context: &Context, lane: Lane) -> Outcome {
+    type Change = fn(&mut Header);
+    let changes: [Change; 6] = [
+        |header| header.segments.clear(),
+        |header| header.command_line_len = 4097,
+        |header| header.segments[1].memory_len = header.segments[1].disk_len - 1,
+        |header| header.entry = 0,
+        |header| header.entry = header.segments[0].address - 1,
+        |header| header.entry = header.segments[3].address + header.segments[3].disk_len,
+    ];
+    for change in changes {
+        let disk = Disk::hello(context)?;
+        let mut header = disk.header()?;
+        change(&mut header);
+        disk.replace_header(&header)?.is_refused(lane, MEMORY, "header damaged")?;
     }
     Ok(())
 }
