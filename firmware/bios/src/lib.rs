@@ -72,6 +72,7 @@ mod assembly {
     );
 }
 
+// SAFETY: the assembly above defines both as labels of bytes that nobody writes; only their addresses are taken.
 unsafe extern "C" {
     static freehold_bios_loader: u8;
     static freehold_bios_loader_end: u8;
