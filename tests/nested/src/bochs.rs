@@ -35,7 +35,8 @@ pub(crate) fn start(machine: &Machine, programs: &Path) -> Result<Child, Error> 
         .current_dir(&machine.folder)
         .args(["-q", "-f", CONFIGURATION, "-rc", DEBUGGER_COMMANDS])
         .env("LD_LIBRARY_PATH", packages::libraries(programs))
-        .env("LTDL_LIBRARY_PATH", programs.join(PLUGINS))
+        // It keeps the path of a plugin in a buffer that a long one overflows, so that path must not grow with the folder's.
+        .env("LTDL_LIBRARY_PATH", in_the_folder(machine, programs).join(PLUGINS))
         .env("BXSHARE", programs.join("usr/share/bochs"))
         .env("TERM", "xterm");
     terminal::give(&mut command, &machine.log)
@@ -46,7 +47,7 @@ pub(crate) fn start(machine: &Machine, programs: &Path) -> Result<Child, Error> 
 /// What `man bochsrc` describes. It takes no more of the host's memory than 2 GiB.
 fn configuration(machine: &Machine, programs: &Path) -> String {
     let console = machine.console.file_name().unwrap_or_default().to_string_lossy();
-    let programs = programs.strip_prefix(&machine.folder).unwrap_or(programs).display();
+    let programs = in_the_folder(machine, programs).display();
     format!(
         "cpu: model=broadwell_ult, count=1, ips=100000000\n\
          memory: guest=2048, host=2048\n\
@@ -62,4 +63,9 @@ fn configuration(machine: &Machine, programs: &Path) -> String {
          error: action=ignore\n\
          display_library: term, options=\"hideIPS\"\n"
     )
+}
+
+/// A path as the emulator sees it, which has the machine's folder as its own.
+fn in_the_folder<'a>(machine: &Machine, path: &'a Path) -> &'a Path {
+    path.strip_prefix(&machine.folder).unwrap_or(path)
 }
