@@ -1,0 +1,15 @@
+//! The memory above 1 MiB, which a kernel is loaded into.
+
+use guest_interface::layout::HIGH_RAM_START;
+
+/// First address of what is loaded into.
+pub const START: u32 = HIGH_RAM_START as u32;
+/// End of what is loaded into: the ROM maps no more.
+pub const END: u32 = 1 << 30;
+
+/// Access to [`START`] to [`END`]. The trait is the seam for tests.
+pub trait Ram {
+    /// The `len` bytes at `address`, or `None` where they are not all between [`START`] and [`END`]. Where the machine has no
+    /// RAM they read as anything, and don't keep what is written.
+    fn bytes(&mut self, address: u32, len: u32) -> Option<&mut [u8]>;
+}
