@@ -148,3 +148,207 @@ impl<P: Ports> Disk for Drive<'_, P> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// How a drive behaves.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Kind {
+        /// No channel.
+        Nothing,
+        /// A channel without a master.
+        Empty,
+        /// A drive of another kind, which refuses IDENTIFY DEVICE.
+        Packet,
+        /// A disk.
+        Good,
+        /// A disk that is busy for ever.
+        Busy,
+        /// A disk that accepts commands, and has no data.
+        Silent,
+        /// A disk that reports an error, or a fault, at this block.
+        Broken { block: u32, status: u8 },
+    }
+
+    /// The primary channel with a drive on it. A command takes a while.
+    pub(crate) struct Channel {
+        kind: Kind,
+        bytes: Vec<u8>,
+        /// What IDENTIFY DEVICE says.
+        blocks: u32,
+        registers: [u8; 8],
+        status: u8,
+        busy_reads: u32,
+        /// Blocks that are still to be taken, and the next one; none is that of IDENTIFY DEVICE.
+        left: u32,
+        next: Option<u32>,
+        ticks: u64,
+        reads: Vec<(u32, u32)>,
+    }
+
+    impl Channel {
+        fn new(kind: Kind, bytes: Vec<u8>) -> Self {
+            let blocks = (bytes.len() / BLOCK_LEN) as u32;
+            let status = if kind == Kind::Busy { BUSY } else { 0x50 };
+            Self {
+                kind,
+                bytes,
+                blocks,
+                registers: [0; 8],
+                status,
+                busy_reads: 0,
+                left: 0,
+                next: None,
+                ticks: u64::MAX - 1000,
+                reads: vec![],
+            }
+        }
+
+        pub(crate) fn nothing() -> Self {
+            Self::new(Kind::Nothing, vec![])
+        }
+
+        pub(crate) fn disk(bytes: Vec<u8>) -> Self {
+            Self::new(Kind::Good, bytes)
+        }
+
+        /// The status once the next block is there, or what ends the command.
+        fn settle(&mut self) {
+            self.busy_reads = 3;
+            self.status = match (self.kind, self.next) {
+                (Kind::Silent, _) => 0x50,
+                (Kind::Broken { block, status }, Some(next)) if block == next => 0x50 | status,
+                _ if self.left > 0 => 0x50 | DATA_REQUEST,
+                _ => 0x50,
+            };
+        }
+    }
+
+    impl Ports for Channel {
+        fn read(&mut self, port: u16) -> u8 {
+            assert_eq!(port, STATUS);
+            match self.kind {
+                Kind::Nothing => return NO_CHANNEL,
+                Kind::Empty => return NO_DEVICE,
+                _ => {}
+            }
+            if self.busy_reads > 0 {
+                self.busy_reads -= 1;
+                return BUSY | 0x7f;
+            }
+            self.status
+        }
+
+        fn write(&mut self, port: u16, value: u8) {
+            if port == DEVICE_CONTROL {
+                return assert_eq!(value & 0x04, 0, "no reset");
+            }
+            self.registers[usize::from(port - DATA)] = value;
+            if port != COMMAND {
+                return;
+            }
+            let register = |port: u16| self.registers[usize::from(port - DATA)];
+            assert_eq!(register(DEVICE) & 0xf0, MASTER_LBA);
+            let highest = register(DEVICE) & 0xf;
+            let block =
+                u32::from_le_bytes([register(LBA_LOW), register(LBA_MID), register(LBA_HIGH), highest]);
+            match value {
+                IDENTIFY_DEVICE => (self.left, self.next) = (1, None),
+                READ_SECTORS => {
+                    self.left = if register(SECTOR_COUNT) == 0 { 256 } else { register(SECTOR_COUNT).into() };
+                    self.next = Some(block);
+                    self.reads.push((block, self.left));
+                }
+                _ => panic!("command {value:#x}"),
+            }
+            self.settle();
+            if self.kind == Kind::Packet {
+                self.status = 0x50 | ERROR;
+            }
+        }
+
+        fn read_block(&mut self, port: u16, to: &mut [u8; BLOCK_LEN]) {
+            assert_eq!((port, self.status & (BUSY | DATA_REQUEST), self.busy_reads), (DATA, DATA_REQUEST, 0));
+            match self.next {
+                None => {
+                    to.fill(0xee);
+                    to[IDENTIFY_BLOCKS..IDENTIFY_BLOCKS + 4].copy_from_slice(&self.blocks.to_le_bytes());
+                }
+                Some(block) => {
+                    to.copy_from_slice(&self.bytes[block as usize * BLOCK_LEN..][..BLOCK_LEN]);
+                    self.next = Some(block + 1);
+                }
+            }
+            self.left -= 1;
+            self.settle();
+        }
+
+        fn ticks(&mut self) -> u64 {
+            self.ticks = self.ticks.wrapping_add(PATIENCE / 50);
+            self.ticks
+        }
+    }
+
+    fn content(blocks: usize) -> Vec<u8> {
+        (0..blocks * BLOCK_LEN).map(|index| (index / 5 + index / BLOCK_LEN) as u8).collect()
+    }
+
+    fn found(kind: Kind) -> Result<bool, ReadFailed> {
+        Drive::find(&mut Channel::new(kind, content(1))).map(|drive| drive.is_some())
+    }
+
+    #[test]
+    fn only_a_disk_is_one() {
+        assert_eq!(found(Kind::Good), Ok(true));
+        for kind in [Kind::Nothing, Kind::Empty, Kind::Packet] {
+            assert_eq!(found(kind), Ok(false), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_not_waited_for_for_ever() {
+        assert_eq!(found(Kind::Busy), Err(ReadFailed));
+        assert_eq!(found(Kind::Silent), Err(ReadFailed));
+    }
+
+    #[test]
+    fn blocks_are_read_in_commands_of_at_most_256() {
+        let mut channel = Channel::disk(content(700));
+        let mut to = vec![0; 600 * BLOCK_LEN + 3];
+        Drive::find(&mut channel).unwrap().unwrap().read(99, &mut to).unwrap();
+        assert!(to[..] == content(700)[99 * BLOCK_LEN..][..to.len()]);
+        assert_eq!(channel.reads, [(99, 256), (355, 256), (611, 89)]);
+    }
+
+    #[test]
+    fn the_end_of_the_disk_is_its_end() {
+        let mut channel = Channel::disk(content(3));
+        let mut drive = Drive::find(&mut channel).unwrap().unwrap();
+        assert_eq!(drive.read(2, &mut [0; BLOCK_LEN]), Ok(()));
+        assert_eq!(drive.read(2, &mut [0; BLOCK_LEN + 1]), Err(ReadFailed));
+        assert_eq!(drive.read(3, &mut [0; 1]), Err(ReadFailed));
+        assert_eq!(drive.read(u32::MAX, &mut [0; 1]), Err(ReadFailed));
+    }
+
+    #[test]
+    fn blocks_beyond_28_bits_are_not_read_whatever_the_disk_says() {
+        let mut channel = Channel::disk(vec![]);
+        channel.blocks = u32::MAX;
+        let mut drive = Drive::find(&mut channel).unwrap().unwrap();
+        assert_eq!(drive.read(0xfff_ffff, &mut [0; BLOCK_LEN + 1]), Err(ReadFailed));
+        assert_eq!(drive.read(0x1000_0000, &mut [0; 1]), Err(ReadFailed));
+        assert!(channel.reads.is_empty());
+    }
+
+    #[test]
+    fn an_error_in_the_middle_fails_the_read() {
+        for status in [ERROR, DEVICE_FAULT, ERROR | DATA_REQUEST] {
+            let mut channel = Channel::new(Kind::Broken { block: 5, status }, content(9));
+            let mut drive = Drive::find(&mut channel).unwrap().unwrap();
+            assert_eq!(drive.read(2, &mut [0; 3 * BLOCK_LEN]), Ok(()));
+            assert_eq!(drive.read(2, &mut [0; 4 * BLOCK_LEN]), Err(ReadFailed), "{status:#x}");
+        }
+    }
+}

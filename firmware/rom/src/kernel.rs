@@ -5,7 +5,8 @@ use crate::fw_cfg::{File, FwCfg};
 use crate::memory_map::MemoryMap;
 use crate::ram;
 use guest_interface::fw_cfg::{
-    KEY_COMMAND_LINE, KEY_COMMAND_LINE_LEN, KEY_KERNEL_ADDRESS, KEY_KERNEL_DATA, KEY_KERNEL_ENTRY, KEY_KERNEL_LEN,
+    KEY_COMMAND_LINE, KEY_COMMAND_LINE_LEN, KEY_KERNEL_ADDRESS, KEY_KERNEL_DATA, KEY_KERNEL_ENTRY,
+    KEY_KERNEL_LEN,
 };
 
 /// The PVH entry of the kernel that is loaded, or `None` if there is none.
@@ -15,16 +16,23 @@ use guest_interface::fw_cfg::{
 /// [`Failure::NoRamForKernel`], [`Failure::TransferFailed`].
 pub fn entry(fw_cfg: &mut impl FwCfg, map: MemoryMap<'_>) -> Result<Option<u32>, Failure> {
     let (entry, len) = (fw_cfg.number(KEY_KERNEL_ENTRY)?, fw_cfg.number(KEY_KERNEL_LEN)?);
-    match (entry, len) {
-        (0, 0) => return Ok(None),
-        (0, _) => return Err(Failure::NotPvh),
-        _ if fw_cfg.number(KEY_KERNEL_DATA)? != 0 => return Err(Failure::NotPvh),
-        _ => {}
+    if entry == 0 {
+        return if len == 0 { Ok(None) } else { Err(Failure::NotPvh) };
     }
-    let start = u64::from(fw_cfg.number(KEY_KERNEL_ADDRESS)?);
-    let places = [(start, start + u64::from(len)), (u64::from(entry), u64::from(entry) + 1)];
-    let in_ram = |(start, end)| start >= u64::from(ram::START) && map.is_ram(start, end);
-    if places.into_iter().all(in_ram) { Ok(Some(entry)) } else { Err(Failure::NoRamForKernel) }
+    let in_ram = |start: u32, len: u32| {
+        let start = u64::from(start);
+        start >= u64::from(ram::START) && map.is_ram(start, start + u64::from(len))
+    };
+    // A VMM that gives nothing but the entry has seen to the rest.
+    if len != 0 {
+        if fw_cfg.number(KEY_KERNEL_DATA)? != 0 {
+            return Err(Failure::NotPvh);
+        }
+        if !in_ram(fw_cfg.number(KEY_KERNEL_ADDRESS)?, len) {
+            return Err(Failure::NoRamForKernel);
+        }
+    }
+    if in_ram(entry, 1) { Ok(Some(entry)) } else { Err(Failure::NoRamForKernel) }
 }
 
 /// Its command line.
@@ -47,7 +55,8 @@ mod tests {
         let mut ranges = [Range::default(); RANGES_MAX];
         let map = MemoryMap::from_e820(&e820, &mut ranges)?;
         let mut items = Items::new();
-        for (key, number) in [(KEY_KERNEL_ADDRESS, address), (KEY_KERNEL_LEN, len), (KEY_KERNEL_ENTRY, entry)] {
+        for (key, number) in [(KEY_KERNEL_ADDRESS, address), (KEY_KERNEL_LEN, len), (KEY_KERNEL_ENTRY, entry)]
+        {
             items.items.insert(key, number.to_le_bytes().to_vec());
         }
         items.items.insert(KEY_KERNEL_DATA, data.to_vec());
@@ -58,6 +67,7 @@ mod tests {
     fn a_kernel_in_ram_is_entered() {
         assert_eq!(entry(0x20_0000, 0x1_0000, 0x20_1000, &[]), Ok(Some(0x20_1000)));
         assert_eq!(entry(0x10_0000, 31 << 20, 0x10_0000, &[]), Ok(Some(0x10_0000)));
+        assert_eq!(entry(0, 0, 0x10_0000, &[]), Ok(Some(0x10_0000)));
         assert_eq!(entry(0, 0, 0, &[]), Ok(None));
     }
 
@@ -75,9 +85,15 @@ mod tests {
             (0x20_0000, 0x1000, 0xf_ffff),
             (0xf_ffff, 0x1000, 0x10_0000),
             (0, 0x1000, 0x10_0000),
+            (0, 0, 0xf_ffff),
+            (0, 0, 0x200_0000),
             (u32::MAX, u32::MAX, u32::MAX),
         ] {
-            assert_eq!(entry(address, len, at, &[]), Err(Failure::NoRamForKernel), "{address:#x} {len:#x} {at:#x}");
+            assert_eq!(
+                entry(address, len, at, &[]),
+                Err(Failure::NoRamForKernel),
+                "{address:#x} {len:#x} {at:#x}"
+            );
         }
     }
 }

@@ -69,3 +69,16 @@ const _: () = {
     assert!(STACK + offset_of!(LowMemory, command_line) as u64 == COMMAND_LINE);
     assert!(END <= LOW_RAM_END);
 };
+
+#[cfg(test)]
+impl LowMemory {
+    /// Memory as a machine may have it: full of something.
+    pub(crate) fn dirty() -> Box<Self> {
+        let mut memory = Box::<Self>::new_uninit();
+        // SAFETY: all of the allocation is written, and any bytes are a value of it.
+        unsafe {
+            memory.as_mut_ptr().write_bytes(0xa5, 1);
+            memory.assume_init()
+        }
+    }
+}

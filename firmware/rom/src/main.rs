@@ -6,6 +6,8 @@ mod machine;
 
 #[cfg(not(target_os = "none"))]
 fn main() -> std::process::ExitCode {
-    eprintln!("freehold-rom is firmware: build it with `just firmware`, and boot it with `qemu-system-x86_64 -bios`");
+    eprintln!(
+        "freehold-rom is firmware: build it with `just firmware`, and boot it with `qemu-system-x86_64 -bios`"
+    );
     std::process::ExitCode::from(2)
 }

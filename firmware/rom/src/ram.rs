@@ -13,3 +13,24 @@ pub trait Ram {
     /// RAM they read as anything, and don't keep what is written.
     fn bytes(&mut self, address: u32, len: u32) -> Option<&mut [u8]>;
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// RAM from [`START`] on, full of something.
+    pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+    impl Bytes {
+        pub(crate) fn new(len: usize) -> Self {
+            Self(vec![0xa5; len])
+        }
+    }
+
+    impl Ram for Bytes {
+        fn bytes(&mut self, address: u32, len: u32) -> Option<&mut [u8]> {
+            let start = address.checked_sub(START)? as usize;
+            self.0.get_mut(start..start + len as usize)
+        }
+    }
+}
