@@ -151,9 +151,15 @@ _test-loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
         cargo test --locked --release --package unikernel --lib loom_
 
-# Build the VMM, the appliances and the disk image tool into target/release and target/appliances.
-build: (_guests "appliances" appliances) _vmm-stub
+# Build the VMM, the appliances, the disk image tool and the ROM into target/release, target/appliances and target/firmware.
+build: (_guests "appliances" appliances) _vmm-stub firmware
     @cargo build --quiet --locked --release --package disk-image
+
+# Build the ROM, which a VMM starts at the reset vector, into target/firmware.
+firmware: _rust-target
+    @cargo build --quiet --locked --profile guest --target {{ guest_target }} --package freehold-rom
+    @install -D -m 644 {{ quote(target_dir) }}/{{ guest_target }}/guest/freehold-rom \
+        {{ quote(target_dir) }}/firmware/freehold.rom
 
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
@@ -164,7 +170,7 @@ lint: _rust-target
     @rustup component list --installed | grep -q ^rustfmt || rustup component add rustfmt
     cargo fmt --check
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-    cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
+    cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel --package freehold-rom \
         {{ prepend("--package ", appliances + " " + test_guests) }} -- -D warnings
 
 # Measure and print figures beside their targets: `just bench boot`.

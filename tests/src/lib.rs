@@ -28,5 +28,6 @@ pub mod memory_stress;
 pub mod paging;
 pub mod process;
 pub mod random;
+pub mod rom;
 pub mod start_stub;
 pub mod verdict;

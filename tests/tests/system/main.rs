@@ -20,6 +20,7 @@ mod misbehave;
 mod new;
 mod paging;
 mod refusal;
+mod rom;
 mod stopping;
 mod stress;
 
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        rom::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()
