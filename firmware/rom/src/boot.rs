@@ -64,7 +64,7 @@ pub fn prepare(
         *low.modules = Modules::new();
         modules = 1;
     }
-    *low.start_info = StartInfo::new(map.len(), modules);
+    *low.start_info = StartInfo::new(map.ranges().len(), modules);
     Ok(entry)
 }
 

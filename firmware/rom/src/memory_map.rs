@@ -70,16 +70,10 @@ impl<'a> MemoryMap<'a> {
         Ok(Self(&ranges[..count]))
     }
 
-    /// The number of ranges.
+    /// Its ranges.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether the map has no ranges.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn ranges(&self) -> &'a [Range] {
+        self.0
     }
 
     /// Whether one range of RAM holds all from `start` to `end`, and no other kind of range any of it.
@@ -117,9 +111,8 @@ mod tests {
     fn map(bytes: &[u8]) -> Result<Vec<(u64, u64, u32)>, Failure> {
         let mut ranges = [Range { start: 5, len: 5, kind: 5, reserved: 5 }; RANGES_MAX];
         let map = MemoryMap::from_e820(bytes, &mut ranges)?;
-        assert_eq!(map.is_empty(), map.len() == 0);
-        assert!(map.0.iter().all(|range| range.reserved == 0));
-        Ok(map.0.iter().map(|range| (range.start, range.len, range.kind)).collect())
+        assert!(map.ranges().iter().all(|range| range.reserved == 0));
+        Ok(map.ranges().iter().map(|range| (range.start, range.len, range.kind)).collect())
     }
 
     #[test]
