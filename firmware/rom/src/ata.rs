@@ -181,6 +181,8 @@ pub(crate) mod tests {
         registers: [u8; 8],
         status: u8,
         busy_reads: u32,
+        /// How often the status has been read since something happened.
+        asked: u32,
         /// Blocks that are still to be taken, and the next one; none is that of IDENTIFY DEVICE.
         left: u32,
         next: Option<u32>,
@@ -199,9 +201,10 @@ pub(crate) mod tests {
                 registers: [0; 8],
                 status,
                 busy_reads: 0,
+                asked: 0,
                 left: 0,
                 next: None,
-                ticks: u64::MAX - 1000,
+                ticks: u64::MAX - PATIENCE / 4,
                 reads: vec![],
             }
         }
@@ -217,6 +220,7 @@ pub(crate) mod tests {
         /// The status once the next block is there, or what ends the command.
         fn settle(&mut self) {
             self.busy_reads = 3;
+            self.asked = 0;
             self.status = match (self.kind, self.next) {
                 (Kind::Silent, _) => 0x50,
                 (Kind::Broken { block, status }, Some(next)) if block == next => 0x50 | status,
@@ -234,6 +238,8 @@ pub(crate) mod tests {
                 Kind::Empty => return NO_DEVICE,
                 _ => {}
             }
+            self.asked += 1;
+            assert!(self.asked < 1000, "it waits for ever");
             if self.busy_reads > 0 {
                 self.busy_reads -= 1;
                 return BUSY | 0x7f;

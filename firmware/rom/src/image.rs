@@ -221,6 +221,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn nothing_is_loaded_before_all_of_it_has_a_place() {
+        let changes: [fn(&mut Header); 3] =
+            [|it| it.segments[1].memory_len = 1023, |it| it.segments[1].address = 4 * MIB, |it| it.entry = 0];
+        for change in changes {
+            let mut header = header();
+            change(&mut header);
+            let mut ranges = [Range::default(); RANGES_MAX];
+            let map = MemoryMap::from_e820(&e820(4 << 20), &mut ranges).unwrap();
+            let (mut ram, mut line) = (RamBytes::new(3 << 20), [0xa5; COMMAND_LINE_LEN_MAX]);
+            let mut disk = Bytes(with_header(&header));
+            super::load(&mut disk, &mut [0; BLOCK_LEN], map, &mut ram, Some(&mut line)).unwrap_err();
+            assert!(ram.0.iter().chain(&line).all(|byte| *byte == 0xa5));
+        }
+    }
+
+    #[test]
     fn a_command_line_without_its_nul_is_refused() {
         let cut = changed(|it| {
             it.command_line_len -= 1;
