@@ -13,6 +13,7 @@ use libtest_mimic::Trial;
 use std::fs;
 use std::path::Path;
 use system_tests::disk::qemu_status;
+use system_tests::empty_guest;
 use system_tests::lane::Lane;
 use system_tests::rom::{LANES, Machine};
 use system_tests::verdict::Failure;
@@ -23,7 +24,8 @@ const NO_RAM: &str = "no RAM where the image belongs; give the machine more memo
 const KERNEL_DAMAGED: &str = "kernel damaged; write the image again";
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let everywhere: [OnLane; 15] = [
+    let everywhere: [OnLane; 16] = [
+        ("rom/state_at_the_entry", state_at_the_entry),
         ("rom/kernel_with_its_arguments", kernel_with_its_arguments),
         ("rom/all_ram_above_4_gib", all_ram_above_4_gib),
         ("rom/longest_command_line", longest_command_line),
@@ -75,6 +77,44 @@ fn is_refused(machine: Machine, message: &str) -> Outcome {
     if verdict.stdout() != expected {
         return Err(verdict.failure(format!("{expected:?} was expected, and nothing else")));
     }
+    Ok(())
+}
+
+/// The processor's state that PVH demands, and what the ROM leaves besides: a kernel whose status is the number of the first
+/// check that fails.
+fn state_at_the_entry(context: &Context, lane: Lane) -> Outcome {
+    // RAM below and above what a PC has below 1 MiB; pc and q35 reserve addresses for AMD's HyperTransport.
+    let ranges = if lane == Lane::QemuMicrovm { 2 } else { 3 };
+    let checks: [&[u8]; 10] = [
+        &[0x0f, 0x20, 0xc0, 0x83, 0xf8, 0x11], // mov eax, cr0; cmp eax, 0x11
+        &[0x0f, 0x20, 0xe0, 0x85, 0xc0],       // mov eax, cr4; test eax, eax
+        &[0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32, 0x09, 0xd0], // mov ecx, EFER; rdmsr; or eax, edx
+        &[0x8c, 0xc9, 0x0f, 0x03, 0xc1, 0x83, 0xf8, 0xff], // mov ecx, cs; lsl eax, ecx; cmp eax, -1
+        &[0x8c, 0xd9, 0x0f, 0x03, 0xc1, 0x83, 0xf8, 0xff], // ds
+        &[0x8c, 0xc1, 0x0f, 0x03, 0xc1, 0x83, 0xf8, 0xff], // es
+        &[0x8c, 0xd1, 0x0f, 0x03, 0xc1, 0x83, 0xf8, 0xff], // ss
+        &[0x81, 0x3b, 0x78, 0xc5, 0x6e, 0x33], // cmp dword [ebx], magic
+        &[0xbc, 0, 0x60, 0, 0, 0x9c, 0x58, 0xa9, 0, 0x03, 2, 0], // mov esp, 0x6000; pushf; pop eax; test VM, IF, TF
+        &[0x8b, 0x43, 0x30, 0x83, 0xf8, 2], // mov eax, [ebx + memory map's length]; cmp eax, 2
+    ];
+    // jmp over; end: mov eax, edi; out 0xf4, eax; jmp $
+    let mut code = vec![0xeb, 6, 0x89, 0xf8, 0xe7, ports::EXIT as u8, 0xeb, 0xfe];
+    for (number, check) in (1_u8..).zip(checks) {
+        code.extend([0xbf, number, 0, 0, 0]); // mov edi, number
+        code.extend(check);
+        let behind = code.len() as i32 + 6;
+        code.extend([0x0f, 0x85]); // jne end
+        code.extend((2 - behind).to_le_bytes());
+    }
+    code.extend([0x31, 0xff]); // xor edi, edi
+    let behind = code.len() as i32 + 5;
+    code.push(0xe9); // jmp end
+    code.extend((2 - behind).to_le_bytes());
+
+    let folder = tempfile::tempdir().map_err(Failure::start)?;
+    let path = folder.path().join("kernel");
+    fs::write(&path, empty_guest::with_code(&code)).map_err(Failure::start)?;
+    machine(context, lane)?.kernel(&path).end()?.status(qemu_status(0))?;
     Ok(())
 }
 
