@@ -3,10 +3,10 @@
 //! QEMU's has the RAM below 4 GiB as one range from 0 on. What PCs have between 640 KiB and 1 MiB is taken out here.
 
 use crate::failure::Failure;
-use guest_interface::layout::{HIGH_RAM_START, LOW_RAM_END};
+use guest_interface::layout::{HIGH_RAM_START, LOW_RAM_END, MEMORY_MAP_ENTRIES_MAX};
 
-/// Most ranges that a kernel takes.
-pub const RANGES_MAX: usize = 64;
+/// Most ranges of a map.
+pub const RANGES_MAX: usize = MEMORY_MAP_ENTRIES_MAX;
 
 /// Bytes of an entry of `etc/e820`: start (`u64`), length in bytes (`u64`), type (`u32`), little-endian.
 pub const E820_LEN: usize = 20;

@@ -6,6 +6,7 @@
 
 mod acpi;
 mod backing;
+mod bios;
 mod context;
 mod corruption;
 mod disk;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        bios::trials,
         rom::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
