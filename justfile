@@ -173,6 +173,8 @@ firmware: _rust-target
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
 
+# The ROM is looked at by itself: with the guests, it would get the features that they ask for, and an allocator with them.
+
 # Check formatting and lints, for host and guest.
 lint: _rust-target
     @rustup component list --installed | grep -q ^clippy || rustup component add clippy
@@ -181,7 +183,6 @@ lint: _rust-target
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
         {{ prepend("--package ", appliances + " " + test_guests) }} -- -D warnings
-    # By itself: with the guests, it would be given the features that they ask for, and an allocator with them.
     cargo clippy --quiet --locked --target {{ guest_target }} --package freehold-rom -- -D warnings
 
 # Measure and print figures beside their targets: `just bench boot`.

@@ -20,7 +20,8 @@ impl From<TransferFailed> for Failure {
 
 /// Read access to items. The trait is the seam for tests.
 pub trait FwCfg {
-    /// Fills `to` with the bytes of an item from `offset` on. Behind the item's end, and of an item that there is not, bytes are 0.
+    /// Fills `to` with the bytes of an item from `offset` on. Behind the item's end, and of an item that there is not, they
+    /// are 0.
     ///
     /// # Errors
     /// [`TransferFailed`]; then `to` holds anything.

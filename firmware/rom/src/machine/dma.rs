@@ -40,8 +40,8 @@ fn transfer(control: u32, len: u32, to: *mut u8) -> Result<(), TransferFailed> {
         address: (to.expose_provenance() as u64).to_be(),
     };
     let address = (&raw mut descriptor).expose_provenance();
-    // Both lie in memory that is mapped at its physical address, below 1 GiB. The upper half of the register is 0 from the machine's
-    // start, and again after each transfer.
+    // Both lie in memory that is mapped at its physical address, below 1 GiB. The upper half of the register is 0 from the
+    // machine's start, and again after each transfer.
     let low = u32::try_from(address).map_err(|_| TransferFailed)?;
     // SAFETY: the device writes the control field, and the bytes at `to`, which are borrowed mutably by the caller; both have
     // been exposed to it.

@@ -21,7 +21,7 @@ pub(super) fn enter(entry: u32) -> ! {
     unsafe extern "C" {
         fn freehold_rom_enter(entry: u32, start_info: u32) -> !;
     }
-    // SAFETY: the head defines it so. It never returns, and what runs then is no longer this program's: whatever the kernel does to
-    // memory, nothing here reads it again.
+    // SAFETY: the head defines it so. It never returns, and what runs then is no longer this program's: whatever the kernel
+    // does to memory, nothing here reads it again.
     unsafe { freehold_rom_enter(entry, START_INFO as u32) }
 }

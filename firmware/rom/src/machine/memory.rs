@@ -21,9 +21,8 @@ impl Memory {
     /// Must be called at most once, with the stack below [`low_memory::STACK`].
     pub(super) unsafe fn take() -> Self {
         let low = core::ptr::with_exposed_provenance_mut::<LowMemory>(low_memory::STACK as usize);
-        // SAFETY: it is mapped, at the start of a page; any bytes are a value of the type; the stack ends below it, the high memory
-        // begins above it, and by the caller's word no other reference to it exists. The ROM's own text is elsewhere. Where a
-        // machine has no RAM there, nothing that is read from it is believed: the map says so before anything is entered.
+        // SAFETY: it is mapped, at the start of a page; any bytes are a value of the type; the stack is below it, the high
+        // memory begins above it, and by the caller's word no other reference to it exists. The ROM's own text is elsewhere.
         Self { low: unsafe { &mut *low }, high: HighMemory(()) }
     }
 }
@@ -35,8 +34,8 @@ impl Ram for HighMemory {
             return None;
         }
         let start = core::ptr::with_exposed_provenance_mut(address as usize);
-        // SAFETY: all of it is mapped and above what the ROM itself uses; `self` is the only value of its type, so the borrow keeps
-        // every other such slice away.
+        // SAFETY: all of it is mapped and above what the ROM itself uses; `self` is the only value of its type, so the borrow
+        // keeps every other such slice away.
         Some(unsafe { core::slice::from_raw_parts_mut(start, len as usize) })
     }
 }

@@ -15,8 +15,8 @@ impl Ports for Hardware {
     }
 
     fn write(&mut self, port: u16, value: u8) {
-        // SAFETY: the ROM writes bytes to the ports of UART and ATA disk alone. Neither has been told to transfer anything to memory
-        // by itself.
+        // SAFETY: the ROM writes bytes to the ports of UART and ATA disk alone. Neither has been told to transfer anything to
+        // memory by itself.
         unsafe { outb(port, value) }
     }
 
