@@ -6,6 +6,7 @@
 
 mod acpi;
 mod backing;
+mod bios;
 mod context;
 mod corruption;
 mod disk;
@@ -20,6 +21,7 @@ mod misbehave;
 mod new;
 mod paging;
 mod refusal;
+mod rom;
 mod stopping;
 mod stress;
 
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        bios::trials,
+        rom::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()
