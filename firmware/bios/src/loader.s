@@ -21,7 +21,7 @@
 .set HEADER, 0x7e00
 .set STAGE, 0x8000
 
-.set SECTOR, 512
+.set SECTOR, 512                        # bytes of a block
 .set CHUNK, 64 * SECTOR                 # what one call of the BIOS reads; many take no more than 127 sectors
 .set FLAT_CODE, 8                       # selectors
 .set FLAT_DATA, 16
@@ -100,51 +100,59 @@
     testb $1, %cl
     jz .Lfail
 
-    movl ${header_block}, %eax
     movw $1, %cx
-    movw $(HEADER >> 4), %dx
-    call .Lread
+    call .Lread_header
     movw $(.Lno_header - .Lbase), %si
     cmpl ${magic_start}, (HEADER)
-    jne .Lfail
+    jne .Lnear_fail
     movl $HEADER, %esi
     movl ${header_crc}, %ecx            # its offset is the length of what it is of
     call .Lcrc32
     cmpl (HEADER + {header_crc}), %eax
     movw $(.Lbad_header - .Lbase), %si
-    jne .Lfail
+    jne .Lnear_fail
     cmpl ${version}, (HEADER + {header_version})
     movw $(.Lother_version - .Lbase), %si
-    jne .Lfail
+    jne .Lnear_fail
 
-    movl ${header_block} + 1, %eax
     movw (HEADER + {header_stage_blocks}), %cx
-    movw $(STAGE >> 4), %dx
-    call .Lread
+    incw %cx                            # with the header, as a CD's sector begins with that
+    call .Lread_header
     movzwl (HEADER + {header_stage_blocks}), %ecx
     shll $9, %ecx
     movl $STAGE, %esi
     call .Lcrc32
     cmpl (HEADER + {header_stage_crc}), %eax
     movw $(.Lbad_stage - .Lbase), %si
-    jne .Lfail
-    jmp .Lstage
+    je .Lstage
+.Lnear_fail:
+    jmp .Lfail                          # in reach of the short jumps around it
 
-# Reads CX sectors from block EAX on to DX:0, or fails.
+# Reads CX blocks to the header's place, from the header on.
+.Lread_header:
+    movl ${header_block}, %eax
+    movw $(HEADER >> 4), %dx
+# Reads CX blocks from block EAX on to DX:0, or fails. Of a CD it reads whole sectors, of which the first begins with the block.
 .Lread:
     pushal
+    movw %cx, %bx
+    movb (.Lsector_shift - .Lbase), %cl
+    shrl %cl, %eax
+    decw %bx
+    shrw %cl, %bx
+    incw %bx
     pushl $0                            # the packet of AH=42h, from its end
     pushl %eax
     pushw %dx
     pushw $0
-    pushw %cx
+    pushw %bx
     pushw $16
     movw %sp, %si
     movb $0x42, %ah
     movb (DRIVE), %dl
     int $0x13
     movw $(.Lread_error - .Lbase), %si
-    jc .Lfail
+    jc .Lnear_fail
     addw $16, %sp
     popal
     ret
@@ -177,7 +185,8 @@
 .Lboot_end:
 
 # Fails to assemble if the code is longer than that.
-    .skip {boot_code_len} - (.Lboot_end - .Lboot)
+    .skip {boot_code_len} - 1 - (.Lboot_end - .Lboot)
+.Lsector_shift:       .byte 0           # the BIOS's sectors are 1 << this many blocks: another number in the boot sector of a CD
     .skip STAGE - 0x7c00 - {boot_code_len}
 
 .Lstage:
