@@ -227,15 +227,19 @@ _guests folder crates: _rust-target
 _rust-target:
     @rustup target list --installed | grep -qx {{ guest_target }} || rustup target add {{ guest_target }}
 
-# QEMU, for guests where there is no KVM.
+# QEMU, for guests where there is no KVM, and qemu-img, for images of its formats.
 _qemu:
     #!/usr/bin/env bash
     set -euo pipefail
-    if command -v qemu-system-x86_64 >/dev/null; then exit 0; fi
-    install='apt-get update && apt-get install --yes --no-install-recommends qemu-system-x86'
+    packages=()
+    command -v qemu-system-x86_64 >/dev/null || packages+=(qemu-system-x86)
+    command -v qemu-img >/dev/null || packages+=(qemu-utils)
+    if [[ ${#packages[@]} -eq 0 ]]; then exit 0; fi
+    install="apt-get update && apt-get install --yes --no-install-recommends ${packages[*]}"
     if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
         echo "installing QEMU: $install" >&2
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends qemu-system-x86 >/dev/null
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends "${packages[@]}" >/dev/null
     else
         echo "QEMU is missing, so its tests can't run; install it with: sudo sh -c '$install'" >&2
     fi

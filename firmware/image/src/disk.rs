@@ -5,7 +5,7 @@
 //! block 1      GUID partition table: header, then 32 blocks of entries
 //! block 34     unused
 //! block 40     the one partition: the loader's header, behind it its second stage,
-//!              the command line, and at a multiple of 4 KiB the kernel's file, as it is
+//!              at a multiple of 2 KiB the command line, and at one of 4 KiB the kernel's file, as it is
 //! the last 33  the partition table's copy
 //! ```
 //!
@@ -14,6 +14,7 @@
 use crate::error::Error;
 use crate::kernel::{Kernel, LoadSegment};
 use arrayvec::{ArrayString, ArrayVec};
+use bios_loader::CD_SECTOR_BLOCKS;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
 use gpt::partition_types;
@@ -48,11 +49,27 @@ pub struct Content<'a> {
     pub command_line: &'a str,
 }
 
+/// What a format wants of a disk's layout, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Where the kernel may begin.
+    pub kernel_block_min: u32,
+    /// The least length of the disk.
+    pub blocks_min: u64,
+    /// What the disk's length is a multiple of.
+    pub blocks_multiple: u64,
+}
+
+impl Layout {
+    /// A raw disk's: as short as can be.
+    pub const RAW: Self = Self { kernel_block_min: 0, blocks_min: 0, blocks_multiple: 1 };
+}
+
 /// Makes a disk.
 ///
 /// # Errors
 /// [`Error`] if the appliance is none, or does not fit.
-pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
+pub fn make(content: &Content<'_>, layout: Layout) -> Result<Vec<u8>, Error> {
     let kernel = Kernel::read(content.appliance)
         .map_err(|source| Error::Kernel { path: content.path.into(), source })?;
     let no_name = || Error::Name { path: content.path.into() };
@@ -62,9 +79,10 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
     let command_line = [content.command_line.as_bytes(), &[0]].concat();
 
     let stage_blocks = blocks(stage.len());
-    let command_line_block = HEADER_BLOCK + 1 + stage_blocks;
-    let kernel_block =
-        (command_line_block + blocks(command_line.len())).next_multiple_of(KERNEL_ALIGN_BLOCKS);
+    let command_line_block = (HEADER_BLOCK + 1 + stage_blocks).next_multiple_of(CD_SECTOR_BLOCKS);
+    let kernel_block = (command_line_block + blocks(command_line.len()))
+        .max(layout.kernel_block_min)
+        .next_multiple_of(KERNEL_ALIGN_BLOCKS);
     let header = Header {
         stage_crc: crc32fast::hash(stage),
         stage_blocks,
@@ -82,7 +100,8 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
     let header_block = header.encode();
 
     let end_block = kernel_block + blocks(content.appliance.len());
-    let mut disk = vec![0; disk_blocks(end_block) as usize * BLOCK_LEN];
+    let blocks_total = disk_blocks(end_block).max(layout.blocks_min).next_multiple_of(layout.blocks_multiple);
+    let mut disk = vec![0; blocks_total as usize * BLOCK_LEN];
     for (block, bytes) in [
         (HEADER_BLOCK, &header_block[..]),
         (HEADER_BLOCK + 1, stage),
@@ -118,7 +137,7 @@ pub(crate) fn header_segments(
     kernel.segments.iter().map(segment).collect()
 }
 
-/// Blocks of a disk whose partition ends before `end_block`.
+/// Least blocks of a disk whose partition ends before `end_block`.
 pub(crate) fn disk_blocks(end_block: u32) -> u64 {
     (u64::from(end_block) + TABLE_COPY_BLOCKS).max(DISK_BLOCKS_MIN)
 }
@@ -167,7 +186,8 @@ mod tests {
     #[test]
     fn everything_is_in_its_place() {
         let (appliance, path) = (appliance(), Path::new("tiny"));
-        let disk = make(&Content { path, appliance: &appliance, command_line: "log=info" }).unwrap();
+        let content = Content { path, appliance: &appliance, command_line: "log=info" };
+        let disk = make(&content, Layout::RAW).unwrap();
         let holds = |at: usize, bytes: &[u8]| assert_eq!(&disk[at..at + bytes.len()], bytes, "at {at:#x}");
         holds(0, &bios_loader::boot_code());
         holds(440, &[0; 6]);
@@ -178,7 +198,7 @@ mod tests {
         holds(0x200, b"EFI PART");
         holds(0x5000, b"FREEHOLD");
         holds(0x5200, bios_loader::stage());
-        let command_line = 0x5200 + bios_loader::stage().len();
+        let command_line = (0x5200 + bios_loader::stage().len()).next_multiple_of(0x800);
         holds(command_line, b"log=info\0");
         holds((command_line + 9).next_multiple_of(0x1000), &appliance);
         holds(disk.len() - BLOCK_LEN, b"EFI PART");
@@ -186,9 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn a_layout_is_kept_to() {
+        let (appliance, path) = (appliance(), Path::new("tiny"));
+        let content = Content { path, appliance: &appliance, command_line: "" };
+        let layout = Layout { kernel_block_min: 1001, blocks_min: 2000, blocks_multiple: 64 };
+        let disk = make(&content, layout).unwrap();
+        assert_eq!(disk.len(), 2048 * BLOCK_LEN);
+        assert_eq!(&disk[1008 * BLOCK_LEN..][..appliance.len()], appliance);
+        assert_eq!(&disk[disk.len() - BLOCK_LEN..][..8], b"EFI PART");
+    }
+
+    #[test]
     fn a_name_without_room_is_refused() {
         let (appliance, name) = (appliance(), "n".repeat(33));
         let content = Content { path: Path::new(&name), appliance: &appliance, command_line: "" };
-        assert!(matches!(make(&content), Err(Error::Name { .. })));
+        assert!(matches!(make(&content, Layout::RAW), Err(Error::Name { .. })));
     }
 }

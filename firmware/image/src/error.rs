@@ -1,5 +1,6 @@
 //! What can go wrong, each as one line.
 
+use crate::format::{Format, QemuImgError};
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 use image_header::{NAME_LEN_MAX, SEGMENTS_MAX};
 use std::io;
@@ -32,7 +33,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A format that this tool does not write.
-    #[error("format '{format}' is not known; there is: raw")]
+    #[error("format '{format}' is not known; there are: {}", Format::ALL.map(Format::name).join(", "))]
     UnknownFormat {
         /// What was asked for.
         format: String,
@@ -57,6 +58,14 @@ pub enum Error {
     /// The partition table can't be made.
     #[error("can't make the partition table: {0}")]
     PartitionTable(String),
+    /// The disk can't be made into an image of the format.
+    #[error("can't make '{}': {source}", path.display())]
+    Pack {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: PackError,
+    },
     /// The file is no image that boots.
     #[error("'{}' {source}", path.display())]
     Image {
@@ -65,6 +74,34 @@ pub enum Error {
         /// Why.
         source: ImageError,
     },
+}
+
+/// Why a disk can't be made into an image of a format.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PackError {
+    /// The format's tool.
+    #[error("{0}")]
+    QemuImg(#[from] QemuImgError),
+    /// The image's name has to be in it, in quotation marks, and has no room there.
+    #[error("a VMDK names itself, and its name has to be short UTF-8 without quotation marks and line ends")]
+    Name,
+    /// The tool has made something else.
+    #[error("qemu-img has made a VMDK without a description that can be read")]
+    Description,
+    /// A loader can't read it from a CD.
+    #[error(
+        "the segment at {address:#x} begins within a CD's sector of 2048 bytes; pack the appliance with image-tool"
+    )]
+    SegmentInSector {
+        /// Its physical address.
+        address: u32,
+    },
+    /// There is no header on the disk.
+    #[error("the disk has no header")]
+    Header,
+    /// A name has no room in it.
+    #[error("can't make the archive: {0}")]
+    Archive(String),
 }
 
 /// Why a command line can't be handed on.
@@ -145,6 +182,9 @@ pub enum ImageError {
         /// What header and layout demand.
         expected: u64,
     },
+    /// The tool for its format is missing, or finds it damaged.
+    #[error("can't be read: {0}")]
+    Unreadable(QemuImgError),
     /// Bytes differ from what was written.
     #[error("is damaged: {part}; make it again")]
     Damaged {

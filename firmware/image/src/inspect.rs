@@ -13,6 +13,9 @@ use std::io::Cursor;
 /// The signature that ends a boot sector.
 const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 
+/// Bytes of the header of a GUID partition table that its checksum is of.
+const GPT_HEADER_LEN: usize = 92;
+
 /// What is on a disk whose every part is as it was written. Displays as lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -38,7 +41,8 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     })?;
 
     let end_block = header.kernel_block.saturating_add(blocks(header.kernel_len as usize));
-    let expected = disk_blocks(end_block) * BLOCK_LEN as u64;
+    let blocks_total = table_end(disk).unwrap_or(0).max(disk_blocks(end_block));
+    let expected = blocks_total.saturating_mul(BLOCK_LEN as u64);
     let truncated = ImageError::Truncated { len_bytes: disk.len(), expected };
     if (disk.len() as u64) < expected {
         return Err(truncated);
@@ -77,6 +81,17 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     Ok(Report { header, command_line, disk_guid, is_boot_code_known, len_bytes: disk.len() })
 }
 
+/// Blocks up to the end of the partition table's copy, if the table's header is as it was written (UEFI specification 5.3.2).
+fn table_end(disk: &[u8]) -> Option<u64> {
+    const CRC_AT: usize = 16;
+    const COPY_AT: usize = 32;
+    let mut header = *part(disk, 1, GPT_HEADER_LEN as u32)?.first_chunk::<GPT_HEADER_LEN>()?;
+    let stored = u32::from_le_bytes(*header[CRC_AT..].first_chunk()?);
+    header[CRC_AT..CRC_AT + 4].fill(0);
+    let copy = u64::from_le_bytes(*header[COPY_AT..].first_chunk()?);
+    (crc32fast::hash(&header) == stored).then(|| copy.saturating_add(1))
+}
+
 /// Checks the partition table and its copy. Returns the disk's GUID.
 fn check_partitions(disk: &[u8], end_block: u32) -> Result<String, ImageError> {
     let unreadable =
@@ -104,7 +119,7 @@ fn part(disk: &[u8], block: u32, len_bytes: u32) -> Option<&[u8]> {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = &self.header;
-        writeln!(formatter, "format        raw, {} bytes, GUID {}", self.len_bytes, self.disk_guid)?;
+        writeln!(formatter, "disk          {} bytes, GUID {}", self.len_bytes, self.disk_guid)?;
         writeln!(formatter, "written by    disk-image {}", header.tool_version)?;
         let boot_code =
             if self.is_boot_code_known { "" } else { "; boot sector of that version, not checked" };
@@ -132,16 +147,20 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Content, make};
+    use crate::disk::{Content, Layout, make};
     use crate::test_appliance::appliance;
     use std::path::Path;
 
     const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
     fn disk() -> Vec<u8> {
+        laid_out(Layout::RAW)
+    }
+
+    fn laid_out(layout: Layout) -> Vec<u8> {
         let appliance = appliance();
         let path = Path::new("folder/tiny");
-        make(&Content { path, appliance: &appliance, command_line: "log=info -- one" }).unwrap()
+        make(&Content { path, appliance: &appliance, command_line: "log=info -- one" }, layout).unwrap()
     }
 
     fn header() -> Header {
@@ -169,6 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn it_may_be_laid_out_larger() {
+        let disk = laid_out(Layout { blocks_multiple: 2048, ..Layout::RAW });
+        inspect(&disk).unwrap();
+        let (len_bytes, expected) = (disk.len() - 1, disk.len() as u64);
+        assert_eq!(inspect(&disk[..len_bytes]), Err(ImageError::Truncated { len_bytes, expected }));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let header = header();
         let at = |block: u32| block as usize * BLOCK_LEN;
@@ -181,6 +208,7 @@ mod tests {
             (at(header.command_line_block), "the command line's checksum"),
             (at(header.kernel_block) + 3, "SHA-256"),
             (BLOCK_LEN + 60, "the partition table"),
+            (BLOCK_LEN + 35, "the partition table"),
             (disk().len() - BLOCK_LEN, "the partition table"),
         ] {
             let mut disk = disk();

@@ -5,6 +5,7 @@
 //! | [`kernel`] | what of an appliance is loaded, and where |
 //! | [`command_line`] | what the guest is told |
 //! | [`disk`] | the layout of a disk |
+//! | [`format`](mod@format) | what is made of a disk: images of several formats |
 //! | [`inspect`] | what is on a disk, if all of it is as it was written |
 //! | [`file`] | writing it as a whole, or not at all |
 //! | [`error`] | what can go wrong |
@@ -13,6 +14,7 @@ pub mod command_line;
 pub mod disk;
 pub mod error;
 pub mod file;
+pub mod format;
 pub mod inspect;
 pub mod kernel;
 #[cfg(test)]

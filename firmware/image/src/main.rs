@@ -4,6 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use disk_image::disk::{Content, make};
 use disk_image::error::Error;
+use disk_image::format::Format;
 use disk_image::inspect::inspect;
 use disk_image::{command_line, file};
 use std::fs;
@@ -27,7 +28,7 @@ enum Command {
         /// The image to write.
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
-        /// The image's format: raw.
+        /// The image's format: raw, qcow2, vhd, vmdk, iso or oci.
         #[arg(long, default_value = "raw")]
         format: String,
         /// Arguments for the application, in one word: separated by white space, in double quotes where they hold some.
@@ -53,7 +54,7 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Make { appliance, output, format, args, log, force } => {
-            check_format(&format).and_then(|()| write_image(&appliance, &output, &args, &log, force))
+            write_image(&appliance, &output, &format, &args, &log, force)
         }
         Command::Inspect { image } => say_what_is_on(&image),
     };
@@ -69,26 +70,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn check_format(format: &str) -> Result<(), Error> {
-    if format == "raw" { Ok(()) } else { Err(Error::UnknownFormat { format: format.to_owned() }) }
-}
-
-fn write_image(appliance: &Path, output: &Path, args: &str, log: &str, force: bool) -> Result<String, Error> {
+fn write_image(
+    appliance: &Path,
+    output: &Path,
+    format: &str,
+    args: &str,
+    log: &str,
+    force: bool,
+) -> Result<String, Error> {
+    let format: Format = format.parse()?;
     let command_line = command_line::build(log, args)?;
     let bytes = read(appliance)?;
-    let disk = make(&Content { path: appliance, appliance: &bytes, command_line: &command_line })?;
-    file::write(output, &disk, force)?;
+    let content = Content { path: appliance, appliance: &bytes, command_line: &command_line };
+    let disk = make(&content, format.layout())?;
+    let image = format.pack(disk, output).map_err(|source| Error::Pack { path: output.into(), source })?;
+    file::write(output, &image, force)?;
     Ok(format!(
         "{}: {} bytes, boots {} with '{command_line}'",
         output.display(),
-        disk.len(),
+        image.len(),
         appliance.display()
     ))
 }
 
-fn say_what_is_on(image: &Path) -> Result<String, Error> {
-    let report = inspect(&read(image)?).map_err(|source| Error::Image { path: image.into(), source })?;
-    Ok(report.to_string())
+fn say_what_is_on(path: &Path) -> Result<String, Error> {
+    let image = read(path)?;
+    let (format, len_bytes) = (Format::recognize(&image), image.len());
+    let report = format.unpack(image).and_then(|disk| inspect(&disk));
+    let report = report.map_err(|source| Error::Image { path: path.into(), source })?;
+    Ok(format!("format        {format}, {len_bytes} bytes\n{report}"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
