@@ -66,6 +66,14 @@ pub enum Error {
         /// Why.
         source: PackError,
     },
+    /// There is no libvirt domain of an image.
+    #[error("'{}' {source}", path.display())]
+    Libvirt {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: LibvirtError,
+    },
     /// The file is no image that boots.
     #[error("'{}' {source}", path.display())]
     Image {
@@ -102,6 +110,23 @@ pub enum PackError {
     /// A name has no room in it.
     #[error("can't make the archive: {0}")]
     Archive(String),
+}
+
+/// Why an image has no libvirt domain. The texts continue a sentence that starts with its path.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LibvirtError {
+    /// Containers are not for libvirt.
+    #[error("is a container image, which libvirt does not start; give an image of another format")]
+    Container,
+    /// UEFI would find nothing on it.
+    #[error("has no EFI system partition, so UEFI can't boot it; give --firmware bios")]
+    NoUefiLoader,
+    /// libvirt allows no such name.
+    #[error("gives the domain a name that is empty or has a '/'; give another by --name")]
+    Name,
+    /// Control characters, or no UTF-8.
+    #[error("has a path, name or command line that XML can't hold")]
+    Text,
 }
 
 /// Why a command line can't be handed on.

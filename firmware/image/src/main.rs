@@ -6,6 +6,7 @@ use disk_image::disk::{Content, make};
 use disk_image::error::Error;
 use disk_image::format::Format;
 use disk_image::inspect::inspect;
+use disk_image::libvirt::{Domain, Firmware, Memory};
 use disk_image::{command_line, file};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,10 +42,27 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Check all of a disk image, and say what is on it.
+    /// Check all of a disk image, of any format, and say what is on it.
     Inspect {
         /// The image.
         image: PathBuf,
+    },
+    /// Print the libvirt domain of an image, for `virsh create`.
+    Libvirt {
+        /// The image.
+        image: PathBuf,
+        /// The domain's name, if not that of the file.
+        #[arg(long)]
+        name: Option<String>,
+        /// The machine's memory, in MiB (M) or GiB (G).
+        #[arg(long, default_value = "256M")]
+        memory: Memory,
+        /// What starts the image: bios, or efi where it has a loader for that.
+        #[arg(long, default_value = "bios", value_parser = PossibleValuesParser::new(["bios", "efi"]))]
+        firmware: String,
+        /// A command line for the kernel in place of the image's.
+        #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+        command_line: Option<String>,
     },
 }
 
@@ -57,6 +75,10 @@ fn main() -> ExitCode {
             write_image(&appliance, &output, &format, &args, &log, force)
         }
         Command::Inspect { image } => say_what_is_on(&image),
+        Command::Libvirt { image, name, memory, firmware, command_line } => {
+            let firmware = if firmware == "efi" { Firmware::Efi } else { Firmware::Bios };
+            describe_domain(&image, name.as_deref(), memory, firmware, command_line.as_deref())
+        }
     };
     match done {
         Ok(said) => {
@@ -94,11 +116,32 @@ fn write_image(
 }
 
 fn say_what_is_on(path: &Path) -> Result<String, Error> {
+    let (format, len_bytes, disk) = take_out_disk(path)?;
+    let report = inspect(&disk).map_err(|source| Error::Image { path: path.into(), source })?;
+    Ok(format!("format        {format}, {len_bytes} bytes\n{report}"))
+}
+
+fn describe_domain(
+    path: &Path,
+    name: Option<&str>,
+    memory: Memory,
+    firmware: Firmware,
+    command_line: Option<&str>,
+) -> Result<String, Error> {
+    let (format, _, disk) = take_out_disk(path)?;
+    inspect(&disk).map_err(|source| Error::Image { path: path.into(), source })?;
+    let image = path.canonicalize().map_err(|source| Error::Read { path: path.into(), source })?;
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name = name.unwrap_or(stem);
+    Domain { name, image: &image, format, disk: &disk, memory, firmware, command_line }.to_xml()
+}
+
+/// The format and length of an image, and the disk in it.
+fn take_out_disk(path: &Path) -> Result<(Format, usize, Vec<u8>), Error> {
     let image = read(path)?;
     let (format, len_bytes) = (Format::recognize(&image), image.len());
-    let report = format.unpack(image).and_then(|disk| inspect(&disk));
-    let report = report.map_err(|source| Error::Image { path: path.into(), source })?;
-    Ok(format!("format        {format}, {len_bytes} bytes\n{report}"))
+    let disk = format.unpack(image).map_err(|source| Error::Image { path: path.into(), source })?;
+    Ok((format, len_bytes, disk))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -16,11 +16,10 @@
 //! UEFI is given the disk's EFI system partition, if it has one.
 
 use crate::disk::Layout;
+use crate::efi_partition::efi_partition;
 use crate::error::{ImageError, PackError};
 use bios_loader::{BOOT_CODE_LEN, CD_SECTOR_BLOCKS};
-use gpt::{GptConfig, partition_types};
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header};
-use std::io::Cursor;
 use std::ops::Range;
 
 const SECTOR_LEN: usize = BLOCK_LEN * CD_SECTOR_BLOCKS as usize;
@@ -100,7 +99,9 @@ fn parts(disk: &[u8], header: &Header) -> Vec<u8> {
     put(BOOT_RECORD, 0, b"\0CD001\x01EL TORITO SPECIFICATION");
     put(BOOT_RECORD, 71, &(CATALOG as u32).to_le_bytes());
     put(END, 0, b"\xffCD001\x01");
-    put(CATALOG, 0, &catalog(efi_system_partition(disk)));
+    // El Torito counts sectors: a partition that begins within one can't be named.
+    let efi = efi_partition(disk).filter(|it| it.start.is_multiple_of(CD_SECTOR_BLOCKS.into()));
+    put(CATALOG, 0, &catalog(efi));
     put(BOOT_SECTOR, 0, &bios_loader::cd_boot_code());
     put(BOOT_SECTOR, BLOCK_LEN - 2, &[0x55, 0xaa]);
     put(PATH_TABLE_LITTLE, 0, &path_table((ROOT as u32).to_le_bytes(), 1u16.to_le_bytes()));
@@ -206,14 +207,6 @@ fn boot_entry(blocks: u64, sector: u64) -> [u8; 32] {
     entry[6..8].copy_from_slice(&u16::try_from(blocks).unwrap_or(0).to_le_bytes());
     entry[8..12].copy_from_slice(&(sector as u32).to_le_bytes());
     entry
-}
-
-/// Blocks of the disk's EFI system partition, if there is one and it begins with a sector.
-fn efi_system_partition(disk: &[u8]) -> Option<Range<u64>> {
-    let table = GptConfig::new().open_from_device(Cursor::new(disk.to_vec())).ok()?;
-    let efi = table.partitions().values().find(|it| it.part_type_guid == partition_types::EFI)?;
-    let end = efi.last_lba.checked_add(1).filter(|end| *end > efi.first_lba)?;
-    efi.first_lba.is_multiple_of(CD_SECTOR_BLOCKS.into()).then_some(efi.first_lba..end)
 }
 
 // The boot sector for CDs fills less than a block, and everything before the volume descriptors is the disk's.

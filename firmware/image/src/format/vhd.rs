@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(footer[64..68], (!sum).to_be_bytes());
     }
 
-    /// As qemu-img has them for disks of these lengths.
+    /// qemu-img has one cylinder more, as it rounds up.
     #[test]
     fn geometries_are_those_of_the_specification() {
         let chs = |mib: u64| {
