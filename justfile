@@ -79,7 +79,7 @@ _start *arguments:
     cd {{ quote(invocation_directory()) }}
     exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
-# Make a disk image that a BIOS boots: `just image [appliance] [--args "…"] [--output FILE] [--force]`.
+# Make a disk image that a BIOS boots: `just image [appliance] [--format raw|qcow2|vhd|vmdk|iso|oci] [--args "…"] [--output FILE] [--force]`.
 [no-cd]
 [no-exit-message]
 [positional-arguments]
@@ -93,10 +93,17 @@ image *arguments: build
         echo "just image: there is no appliance '$appliance'; there are: {{ appliances }}" >&2
         exit 1
     fi
-    output=(--output {{ quote(target_dir) }}/images/$appliance.raw)
+    # The image's name ends with its format, unless --output names it. The value of an option may be the next word.
+    format=raw; names_output=false; option=
     for word in "$@"; do
-        if [[ $word == --output || $word == --output=* ]]; then output=(); fi
+        case $option$word in
+            --format=*) format=${word#--format=} ;;
+            --output=*) names_output=true ;;
+        esac
+        case $option$word in --format | --output | --args | --log) option=$word= ;; *) option= ;; esac
     done
+    output=()
+    $names_output || output=(--output {{ quote(target_dir) }}/images/$appliance.$format)
     exec {{ quote(target_dir) }}/release/disk-image make "$file" "${output[@]}" "$@"
 
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.

@@ -25,21 +25,47 @@ pub fn tool<I: AsRef<OsStr>>(
     artifacts: &Artifacts,
     arguments: impl IntoIterator<Item = I>,
 ) -> Result<Verdict, Failure> {
+    tool_with(artifacts, arguments, &[])
+}
+
+/// Runs `disk-image` to its end, with these variables in its environment.
+///
+/// # Errors
+/// As [`tool`].
+pub fn tool_with<I: AsRef<OsStr>>(
+    artifacts: &Artifacts,
+    arguments: impl IntoIterator<Item = I>,
+    environment: &[(&str, &Path)],
+) -> Result<Verdict, Failure> {
     let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).envs(environment.iter().copied());
     let running = Running::start(&mut command).map_err(Failure::start)?;
     Verdict::new(&command, running.end(TOOL_LIMIT))
 }
 
-/// Boots a disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
+/// Boots a raw disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
 ///
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
+    boot_drive(lane, disk, "format=raw,snapshot=on", memory, limit)
+}
+
+/// Boots an image as a drive with these options of QEMU's `-drive`, as [`boot`] does.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_drive(
+    lane: Lane,
+    image: &Path,
+    options: &str,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
     // A comma ends a value of QEMU's, unless it is doubled.
-    let drive = format!("file={},format=raw,snapshot=on", disk.display().to_string().replace(',', ",,"));
+    let drive = format!("file={},{options}", image.display().to_string().replace(',', ",,"));
     let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
     let mut command = Command::new("qemu-system-x86_64");
     command

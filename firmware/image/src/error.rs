@@ -18,6 +18,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// Neither an appliance nor an image is so long.
+    #[error("'{}' is longer than 2 GiB; give the file that the image was made as", path.display())]
+    FileTooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// The image can't be written: no room, no permission.
     #[error("can't write '{}': {source}", path.display())]
     Write {

@@ -8,7 +8,6 @@ use disk_image::format::Format;
 use disk_image::inspect::inspect;
 use disk_image::libvirt::{Domain, Firmware, Memory};
 use disk_image::{command_line, file};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -102,7 +101,7 @@ fn write_image(
 ) -> Result<String, Error> {
     let format: Format = format.parse()?;
     let command_line = command_line::build(log, args)?;
-    let bytes = read(appliance)?;
+    let bytes = file::read(appliance)?;
     let content = Content { path: appliance, appliance: &bytes, command_line: &command_line };
     let disk = make(&content, format.layout())?;
     let image = format.pack(disk, output).map_err(|source| Error::Pack { path: output.into(), source })?;
@@ -138,12 +137,8 @@ fn describe_domain(
 
 /// The format and length of an image, and the disk in it.
 fn take_out_disk(path: &Path) -> Result<(Format, usize, Vec<u8>), Error> {
-    let image = read(path)?;
+    let image = file::read(path)?;
     let (format, len_bytes) = (Format::recognize(&image), image.len());
     let disk = format.unpack(image).map_err(|source| Error::Image { path: path.into(), source })?;
     Ok((format, len_bytes, disk))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
 }

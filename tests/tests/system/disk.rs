@@ -307,7 +307,7 @@ fn refused(context: &Context) -> Outcome {
         (hello, &exists, &[], "exists; give --force to replace it"),
         (hello, &not_folder, &[], "can't write"),
         (hello, full, &[], "can't write"),
-        (hello, &output, &["--format", "qcow2"], "format 'qcow2' is not known; there is: raw"),
+        (hello, &output, &["--format", "vdi"], "format 'vdi' is not known; there are: raw, qcow2, vhd,"),
         (hello, &output, &["--args", &long], "bytes, and the kernel takes 4096"),
     ];
     for (appliance, output, options, message) in cases {

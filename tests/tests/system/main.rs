@@ -11,6 +11,7 @@ mod corruption;
 mod disk;
 mod environment;
 mod forbidden;
+mod formats;
 mod hello;
 mod host;
 mod kernel;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        formats::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

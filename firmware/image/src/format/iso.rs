@@ -15,6 +15,7 @@
 //! A BIOS starts the boot sector without emulation, as a disk that El Torito emulates has no INT 13h extensions under SeaBIOS.
 //! UEFI is given the disk's EFI system partition, if it has one.
 
+use super::bytes_at;
 use crate::disk::Layout;
 use crate::efi_partition::efi_partition;
 use crate::error::{ImageError, PackError};
@@ -44,6 +45,9 @@ pub(super) const LAYOUT: Layout = Layout {
     blocks_multiple: CD_SECTOR_BLOCKS as u64,
 };
 
+/// Offset of the file system's length in sectors in the primary descriptor.
+const VOLUME_SECTORS_AT: usize = 80;
+
 /// The kernel's name: letters, digits, a dot, and a version, as every reader of ISO 9660 takes them.
 const KERNEL_NAME: &[u8] = b"KERNEL.ELF;1";
 
@@ -72,11 +76,16 @@ pub(super) fn pack(mut disk: Vec<u8>) -> Result<Vec<u8>, PackError> {
     Ok(disk)
 }
 
-/// Takes the disk out, which is all of it, after checking what is not the disk's.
+/// Takes the disk out, which is all of it, after checking what is not the disk's. More may follow, as on a stick.
 pub(super) fn unpack(image: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+    let sectors = bytes_at(&image, PRIMARY * SECTOR_LEN + VOLUME_SECTORS_AT).map_or(0, u32::from_le_bytes);
+    let expected = u64::from(sectors) * SECTOR_LEN as u64;
+    let Some(disk) = usize::try_from(expected).ok().and_then(|len| image.get(..len)) else {
+        return Err(ImageError::Truncated { len_bytes: image.len(), expected });
+    };
     // A header that can't be read is told better by who looks at all of the disk.
-    if let Some(header) = header(&image).filter(|it| it.tool_version.as_str() == env!("CARGO_PKG_VERSION"))
-        && image.get(PLACE).is_some_and(|place| place != parts(&image, &header))
+    if let Some(header) = header(disk).filter(|it| it.tool_version.as_str() == env!("CARGO_PKG_VERSION"))
+        && disk.get(PLACE) != Some(&*parts(disk, &header))
     {
         return Err(ImageError::Damaged { part: "its ISO 9660 file system or boot catalog is another" });
     }
@@ -131,7 +140,7 @@ fn primary_descriptor(disk_len: usize) -> [u8; SECTOR_LEN] {
     put(0, b"\x01CD001\x01");
     put(8, &[b' '; 64]);
     put(40, b"FREEHOLD");
-    put(80, &both32((disk_len / SECTOR_LEN) as u32));
+    put(VOLUME_SECTORS_AT, &both32((disk_len / SECTOR_LEN) as u32));
     put(120, &both16(1)); // one volume, the first
     put(124, &both16(1));
     put(128, &both16(SECTOR_LEN as u16));
@@ -229,7 +238,7 @@ mod tests {
     #[test]
     fn the_kernel_is_found_from_the_volume_descriptor() {
         let image = image();
-        let number = |at: usize| u32::from_le_bytes(bytes_at(&image, at)) as usize;
+        let number = |at: usize| u32::from_le_bytes(bytes_at(&image, at).unwrap()) as usize;
         let descriptor = 16 * 2048;
         assert_eq!(&image[descriptor..][..7], b"\x01CD001\x01");
         assert_eq!(number(descriptor + 80) * 2048, image.len());
@@ -248,21 +257,17 @@ mod tests {
         assert_eq!(names, [SELF, PARENT, KERNEL_NAME]);
     }
 
-    fn bytes_at<const LEN: usize>(image: &[u8], at: usize) -> [u8; LEN] {
-        *image[at..].first_chunk().unwrap()
-    }
-
     /// What a BIOS does.
     #[test]
     fn the_boot_sector_is_found_from_the_boot_record() {
         let image = image();
         let record = 17 * 2048;
         assert_eq!(&image[record..][..30], b"\0CD001\x01EL TORITO SPECIFICATION");
-        let catalog = u32::from_le_bytes(bytes_at(&image, record + 0x47)) as usize * 2048;
+        let catalog = u32::from_le_bytes(bytes_at(&image, record + 0x47).unwrap()) as usize * 2048;
         let words = image[catalog..][..32].chunks(2).map(|word| u32::from(word[0]) | u32::from(word[1]) << 8);
         assert_eq!(words.sum::<u32>() & 0xffff, 0);
         assert_eq!(&image[catalog + 32..][..8], [0x88, 0, 0, 0, 0, 0, 4, 0]);
-        let boot = u32::from_le_bytes(bytes_at(&image, catalog + 40)) as usize * 2048;
+        let boot = u32::from_le_bytes(bytes_at(&image, catalog + 40).unwrap()) as usize * 2048;
         assert_eq!(image[boot..][..BOOT_CODE_LEN], bios_loader::cd_boot_code());
         assert_eq!(&image[boot + 510..][..2], [0x55, 0xaa]);
         assert_eq!(image[catalog + 64..][..64], [0; 64], "no EFI system partition");
@@ -308,12 +313,23 @@ mod tests {
     }
 
     #[test]
+    fn it_may_lie_on_a_larger_disk() {
+        let mut image = image();
+        image.resize(image.len() + 4096, 0);
+        unpack(image).unwrap();
+    }
+
+    #[test]
     fn damage_is_noticed() {
-        for at in [16 * 2048 + 80, 19 * 2048 + 41, 20 * 2048 + 7, 23 * 2048 + 2, 24 * 2048 - 1] {
+        for at in
+            [16 * 2048 + 81, 16 * 2048 + 130, 19 * 2048 + 41, 20 * 2048 + 7, 23 * 2048 + 2, 24 * 2048 - 1]
+        {
             let mut image = image();
             image[at] ^= 1;
             let error = unpack(image).unwrap_err().to_string();
-            assert!(error.contains("ISO 9660 file system or boot catalog"), "{at}: {error}");
+            let is_length = at == 16 * 2048 + 81;
+            let expected = if is_length { "truncated" } else { "ISO 9660 file system or boot catalog" };
+            assert!(error.contains(expected), "{at}: {error}");
         }
     }
 }

@@ -4,8 +4,10 @@
 
 use super::{bytes_at, check_disk_len};
 use crate::error::ImageError;
+use std::env;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use thiserror::Error;
 
@@ -31,26 +33,32 @@ pub enum QemuImgError {
         "{TOOL} is missing, and needed for this format; install it: apt-get install qemu-utils (Fedora: dnf install qemu-img)"
     )]
     Missing,
-    /// It can't be started, or there is no room for its files.
-    #[error("{TOOL} can't be used: {0}")]
-    System(String),
+    /// It can't be started.
+    #[error("{TOOL} can't be started: {0}")]
+    Start(String),
+    /// There is no room for its input or output.
+    #[error("no temporary file for {TOOL} in '{}': {error}", folder.display())]
+    TemporaryFile {
+        /// Where files were to be; the environment variable TMPDIR names it.
+        folder: PathBuf,
+        /// What the system says.
+        error: String,
+    },
     /// It ended otherwise than by success.
     #[error("{TOOL} failed: {0}")]
     Failed(String),
 }
 
-impl From<io::Error> for QemuImgError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error.to_string())
-    }
-}
-
 /// Converts an image from one of QEMU's formats to another, with options for the latter.
 pub(super) fn convert(image: &[u8], from: &str, to: &str, options: &[&str]) -> Result<Vec<u8>, QemuImgError> {
-    let mut input = tempfile::tempfile()?;
-    input.write_all(image)?;
-    let output = tempfile::tempfile()?;
+    let mut input = tempfile::tempfile().map_err(temporary_file)?;
+    input.write_all(image).map_err(temporary_file)?;
+    let output = tempfile::tempfile().map_err(temporary_file)?;
     run(Command::new(TOOL).args(["convert", "-m", "1", "-f", from, "-O", to]).args(options), input, output)
+}
+
+fn temporary_file(error: io::Error) -> QemuImgError {
+    QemuImgError::TemporaryFile { folder: env::temp_dir(), error: error.to_string() }
 }
 
 fn run(command: &mut Command, input: File, mut output: File) -> Result<Vec<u8>, QemuImgError> {
@@ -58,20 +66,21 @@ fn run(command: &mut Command, input: File, mut output: File) -> Result<Vec<u8>, 
     let ended = command
         .args(["/dev/stdin", "/dev/stdout"])
         .stdin(Stdio::from(input))
-        .stdout(Stdio::from(output.try_clone()?))
+        .stdout(Stdio::from(output.try_clone().map_err(temporary_file)?))
         .output();
     let ended = ended.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => QemuImgError::Missing,
-        _ => QemuImgError::from(error),
+        _ => QemuImgError::Start(error.to_string()),
     })?;
     if !ended.status.success() {
         let said = String::from_utf8_lossy(&ended.stderr);
         let said = said.lines().map(str::trim).find(|line| !line.is_empty());
+        let said = said.map(|line| line.strip_prefix("qemu-img: ").unwrap_or(line));
         return Err(QemuImgError::Failed(said.map_or_else(|| ended.status.to_string(), str::to_owned)));
     }
     let mut bytes = Vec::new();
-    output.rewind()?;
-    output.read_to_end(&mut bytes)?;
+    output.rewind().map_err(temporary_file)?;
+    output.read_to_end(&mut bytes).map_err(temporary_file)?;
     Ok(bytes)
 }
 
@@ -113,7 +122,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_by_the_tools_first_line() {
         let said = |text: &str| Err(QemuImgError::Failed(text.to_owned()));
-        assert_eq!(run_shell("echo; echo no room >&2; echo more >&2; exit 1"), said("no room"));
+        assert_eq!(run_shell("echo; echo qemu-img: no room >&2; echo more >&2; exit 1"), said("no room"));
         assert_eq!(run_shell("exit 3"), said("exit status: 3"));
         assert_eq!(run_shell("kill -9 $$"), said("signal: 9 (SIGKILL)"));
     }
