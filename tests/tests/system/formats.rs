@@ -79,6 +79,16 @@ impl Image {
         Ok(Self { path, folder })
     }
 
+    /// One with an argument, of which the same bytes were made before.
+    fn make_twice(context: &Context, format: &str) -> Result<Self, Failure> {
+        let make = || Self::make(context, format, &["--args", "one"]);
+        let image = make()?;
+        if make()?.bytes()? != image.bytes()? {
+            return Err(Failure::new("the same appliance and arguments give different bytes"));
+        }
+        Ok(image)
+    }
+
     fn bytes(&self) -> Result<Vec<u8>, Failure> {
         fs::read(&self.path).map_err(Failure::start)
     }
@@ -121,10 +131,7 @@ fn inspect(context: &Context, image: &Path) -> Result<Verdict, Failure> {
 }
 
 fn boots(context: &Context, lane: Lane, format: &str, options: &str) -> Outcome {
-    let image = Image::make(context, format, &["--args", "one"])?;
-    if Image::make(context, format, &["--args", "one"])?.bytes()? != image.bytes()? {
-        return Err(Failure::new("the same appliance and arguments give different bytes"));
-    }
+    let image = Image::make_twice(context, format)?;
     let format = format!("format        {format}, {} bytes\n", image.bytes()?.len());
     let expected = [&*format, "kernel        hello, ", "command line  log=info -- one\n"];
     inspect(context, &image.path)?.status(0)?.prints(expected)?;
@@ -137,7 +144,7 @@ fn greets(verdict: &Verdict) -> Outcome {
 }
 
 fn oci_has_a_disk_that_boots(context: &Context, lane: Lane) -> Outcome {
-    let image = Image::make(context, "oci", &["--args", "one"])?;
+    let image = Image::make_twice(context, "oci")?;
     inspect(context, &image.path)?.status(0)?.prints(["format        oci, ", "kernel        hello, "])?;
     let layer = largest_file(&image.bytes()?)?;
     let disk = image.folder.path().join("disk");
