@@ -40,8 +40,7 @@ pub fn tool_with<I: AsRef<OsStr>>(
     let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
     let mut command = Command::new(program);
     command.args(arguments).envs(environment.iter().copied());
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    Verdict::new(&command, running.end(TOOL_LIMIT))
+    end(command, TOOL_LIMIT)
 }
 
 /// Boots a raw disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
@@ -49,7 +48,7 @@ pub fn tool_with<I: AsRef<OsStr>>(
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
-    boot_drive(lane, disk, "format=raw,snapshot=on", memory, limit)
+    end(command(lane, disk, RAW_DISK, memory), limit)
 }
 
 /// Boots an image as a drive with these options of QEMU's `-drive`, as [`boot`] does.
@@ -63,6 +62,29 @@ pub fn boot_drive(
     memory: &str,
     limit: Duration,
 ) -> Result<Verdict, Failure> {
+    end(command(lane, image, options, memory), limit)
+}
+
+/// As [`boot`], with an option ROM that the BIOS runs before.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_with_rom(
+    lane: Lane,
+    disk: &Path,
+    rom: &Path,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    let mut command = command(lane, disk, RAW_DISK, memory);
+    command.arg("-option-rom").arg(rom);
+    end(command, limit)
+}
+
+/// A disk that nothing is written to.
+const RAW_DISK: &str = "format=raw,snapshot=on";
+
+fn command(lane: Lane, image: &Path, options: &str, memory: &str) -> Command {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
     // A comma ends a value of QEMU's, unless it is doubled.
     let drive = format!("file={},{options}", image.display().to_string().replace(',', ",,"));
@@ -72,6 +94,10 @@ pub fn boot_drive(
         .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
         .args(["-device", &exit, "-drive", &drive]);
+    command
+}
+
+fn end(mut command: Command, limit: Duration) -> Result<Verdict, Failure> {
     let running = Running::start(&mut command).map_err(Failure::start)?;
     Verdict::new(&command, running.end(limit))
 }

@@ -54,7 +54,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         let lacks_tool = context.lanes.missing(lane).is_some() || context.lanes.lacks_qemu_img(lane);
         trials.extend(converted.map(|test| on_lane(test).with_ignored_flag(lacks_tool)));
     }
-    let lacks_tool = context.lanes.lacks_qemu_img(LANES[0]);
+    let lacks_tool = LANES.into_iter().all(|lane| context.lanes.lacks_qemu_img(lane));
     let foreign = trial("disk/format/foreign_containers", || foreign_containers(context));
     trials.push(foreign.with_ignored_flag(lacks_tool));
     trials.extend(alone.map(|(name, test)| trial(name, move || test(context))));

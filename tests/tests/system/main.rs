@@ -6,6 +6,7 @@
 
 mod acpi;
 mod backing;
+mod bios;
 mod context;
 mod corruption;
 mod disk;
@@ -21,6 +22,7 @@ mod misbehave;
 mod new;
 mod paging;
 mod refusal;
+mod rom;
 mod stopping;
 mod stress;
 
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         corruption::trials,
         disk::trials,
         formats::trials,
+        bios::trials,
+        rom::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()
