@@ -7,6 +7,7 @@ pub(crate) mod head;
 mod interrupts;
 mod paging;
 mod parameters;
+mod pvm_switch;
 mod start_info;
 
 pub use error::BootError;
