@@ -3,8 +3,8 @@
 use crate::artifact::Artifacts;
 use crate::lane::Lane;
 use crate::process::Running;
+use crate::qemu::{Accelerator, Qemu};
 use crate::verdict::{Failure, Verdict};
-use guest_interface::ports;
 use guest_interface::status::from_qemu;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -38,16 +38,7 @@ pub fn tool<I: AsRef<OsStr>>(
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
-    // A comma ends a value of QEMU's, unless it is doubled.
-    let drive = format!("file={},format=raw,snapshot=on", disk.display().to_string().replace(',', ",,"));
-    let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
-    let mut command = Command::new("qemu-system-x86_64");
-    command
-        .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
-        .args(["-device", &exit, "-drive", &drive]);
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    Verdict::new(&command, running.end(limit))
+    Qemu::new(Accelerator::Tcg, machine, memory).disk(disk).end(limit)
 }
 
 /// What QEMU ends with when its guest gives `status`.

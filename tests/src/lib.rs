@@ -7,6 +7,7 @@
 //! | [`paging`] | how this machine's KVM translates addresses |
 //! | [`process`] | child processes that end in time, whatever they do |
 //! | [`boot`] | one boot of a guest by `vmm-stub` |
+//! | [`qemu`] | one boot of a guest by QEMU itself |
 //! | [`disk`] | disk images, and booting them by a BIOS |
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
@@ -27,6 +28,7 @@ pub mod lane;
 pub mod memory_stress;
 pub mod paging;
 pub mod process;
+pub mod qemu;
 pub mod random;
 pub mod start_stub;
 pub mod verdict;

@@ -42,17 +42,21 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 }
 
 /// A disk image in a folder of its own.
-struct Disk {
+pub(crate) struct Disk {
     path: PathBuf,
     _folder: TempDir,
 }
 
 impl Disk {
-    fn make(context: &Context, appliance: &Path, options: &[&str]) -> Result<Self, Failure> {
+    pub(crate) fn make(context: &Context, appliance: &Path, options: &[&str]) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::start)?;
         let path = folder.path().join("disk,raw");
         make(context, appliance, &path, options)?.status(0)?;
         Ok(Self { path, _folder: folder })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn hello(context: &Context) -> Result<Self, Failure> {

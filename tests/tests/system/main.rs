@@ -19,6 +19,7 @@ mod memory_map;
 mod misbehave;
 mod new;
 mod paging;
+mod qemu_kvm;
 mod refusal;
 mod stopping;
 mod stress;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         paging::trials,
         forbidden::trials,
         kernel::trials,
+        qemu_kvm::trials,
         stopping::trials,
         refusal::trials,
         host::trials,
