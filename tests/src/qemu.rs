@@ -49,7 +49,9 @@ impl Qemu {
     /// With a raw disk, which stays as it is.
     #[must_use]
     pub fn disk(mut self, disk: &Path) -> Self {
-        self.command.arg("-drive").arg(format!("file={},format=raw,snapshot=on", value(disk)));
+        self.command
+            .arg("-drive")
+            .arg(format!("file={},format=raw,snapshot=on", value(&disk.display().to_string())));
         self
     }
 
@@ -57,6 +59,22 @@ impl Qemu {
     #[must_use]
     pub fn kernel(mut self, image: &Path, command_line: &str) -> Self {
         self.command.arg("-kernel").arg(image).args(["-append", command_line]);
+        self
+    }
+
+    /// With a file for the guest, by the content of one of the host's.
+    #[must_use]
+    pub fn file(mut self, name: &str, content: &Path) -> Self {
+        self.command
+            .arg("-fw_cfg")
+            .arg(format!("name={name},file={}", value(&content.display().to_string())));
+        self
+    }
+
+    /// With a file for the guest that holds this text.
+    #[must_use]
+    pub fn text(mut self, name: &str, text: &str) -> Self {
+        self.command.arg("-fw_cfg").arg(format!("name={name},string={}", value(text)));
         self
     }
 
@@ -70,7 +88,7 @@ impl Qemu {
     }
 }
 
-/// A path as part of an option of QEMU's, where a comma ends a value unless it is doubled.
-fn value(path: &Path) -> String {
-    path.display().to_string().replace(',', ",,")
+/// A value in an option of QEMU's, where a comma ends it unless it is doubled.
+fn value(text: &str) -> String {
+    text.replace(',', ",,")
 }

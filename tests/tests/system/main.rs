@@ -6,6 +6,7 @@
 
 mod acpi;
 mod backing;
+mod command_line_file;
 mod context;
 mod corruption;
 mod disk;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         context::trials,
         hello::trials,
         environment::trials,
+        command_line_file::trials,
         memory::trials,
         memory_map::trials,
         backing::trials,

@@ -77,7 +77,7 @@ pub fn local_apic() -> Option<LocalApicFeatures> {
 }
 
 /// Whether there is a hypervisor with leaves of its own.
-fn has_hypervisor() -> bool {
+pub(crate) fn has_hypervisor() -> bool {
     leaf(1).ecx & (1 << HYPERVISOR_BIT) != 0
 }
 

@@ -13,6 +13,7 @@
 //! | double fault | on the stack of its gate (IST) | the host ignores the IST: its gate leads to level 0, where the handler is emulated, so that the processor switches to the TSS's RSP0, which must lie in the upper half |
 //! | one TLB flush of a page | cheap | a trap, as dear as flushing all |
 
+use super::features;
 use guest_interface::kvm_pvm;
 use spin::Once;
 use x86::Ring;
@@ -70,6 +71,12 @@ impl Host {
     /// The host whose kernels run with this code selector.
     fn from_code_selector(selector: SegmentSelector) -> Self {
         if selector.bits() & 3 == Ring::Ring3 as u16 { Self::PvmLevel3 } else { Self::RingZero }
+    }
+
+    /// Whether a hypervisor runs this kernel. At level 3 one always does, whatever the processor says: that is of the host.
+    #[must_use]
+    pub fn is_virtual(self) -> bool {
+        matches!(self, Self::PvmLevel3) || features::has_hypervisor()
     }
 
     /// The name used in messages.
