@@ -37,8 +37,26 @@ pub fn tool<I: AsRef<OsStr>>(
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
+    machine(lane, disk, memory).end(limit)
+}
+
+/// As [`boot`], with an option ROM that the BIOS runs before.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_with_rom(
+    lane: Lane,
+    disk: &Path,
+    rom: &Path,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    machine(lane, disk, memory).option("-option-rom", rom).end(limit)
+}
+
+fn machine(lane: Lane, disk: &Path, memory: &str) -> Qemu {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
-    Qemu::new(Accelerator::Tcg, machine, memory).disk(disk).end(limit)
+    Qemu::new(Accelerator::Tcg, machine, memory).disk(disk)
 }
 
 /// What QEMU ends with when its guest gives `status`.

@@ -3,6 +3,7 @@
 use crate::process::Running;
 use crate::verdict::{Failure, Verdict};
 use guest_interface::ports;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -46,36 +47,41 @@ impl Qemu {
         Self { command }
     }
 
+    /// With an option of QEMU's.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.arg(name).arg(value);
+        self
+    }
+
     /// With a raw disk, which stays as it is.
     #[must_use]
-    pub fn disk(mut self, disk: &Path) -> Self {
-        self.command
-            .arg("-drive")
-            .arg(format!("file={},format=raw,snapshot=on", value(&disk.display().to_string())));
-        self
+    pub fn disk(self, disk: &Path) -> Self {
+        self.option("-drive", format!("file={},format=raw,snapshot=on", escaped_path(disk)))
     }
 
-    /// With an image that QEMU loads, and the command line for it.
+    /// With an image that QEMU loads.
     #[must_use]
-    pub fn kernel(mut self, image: &Path, command_line: &str) -> Self {
-        self.command.arg("-kernel").arg(image).args(["-append", command_line]);
-        self
+    pub fn kernel(self, image: &Path) -> Self {
+        self.option("-kernel", image)
     }
 
-    /// With a file for the guest, by the content of one of the host's.
+    /// With a command line for the image that QEMU loads.
     #[must_use]
-    pub fn file(mut self, name: &str, content: &Path) -> Self {
-        self.command
-            .arg("-fw_cfg")
-            .arg(format!("name={name},file={}", value(&content.display().to_string())));
-        self
+    pub fn command_line(self, line: &str) -> Self {
+        self.option("-append", line)
     }
 
-    /// With a file for the guest that holds this text.
+    /// With a file of fw_cfg that has the content of one of the host's.
     #[must_use]
-    pub fn text(mut self, name: &str, text: &str) -> Self {
-        self.command.arg("-fw_cfg").arg(format!("name={name},string={}", value(text)));
-        self
+    pub fn file(self, name: &str, content: &Path) -> Self {
+        self.option("-fw_cfg", format!("name={name},file={}", escaped_path(content)))
+    }
+
+    /// With a file of fw_cfg that has this content.
+    #[must_use]
+    pub fn text(self, name: &str, content: &str) -> Self {
+        self.option("-fw_cfg", format!("name={name},string={}", escaped(content)))
     }
 
     /// Runs the guest to its end.
@@ -88,7 +94,11 @@ impl Qemu {
     }
 }
 
-/// A value in an option of QEMU's, where a comma ends it unless it is doubled.
-fn value(text: &str) -> String {
+/// A comma ends a value of QEMU's, unless it is doubled.
+fn escaped(text: &str) -> String {
     text.replace(',', ",,")
+}
+
+fn escaped_path(path: &Path) -> String {
+    escaped(&path.display().to_string())
 }

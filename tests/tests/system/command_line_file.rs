@@ -62,19 +62,20 @@ fn has_not_that_of_the_image(verdict: &Verdict) -> Outcome {
 }
 
 fn replaces(context: &Context, accelerator: Accelerator, machine: &str) -> Outcome {
-    let qemu =
-        Qemu::new(accelerator, machine, MEMORY).kernel(&context.artifacts.hello, "log=off -- of-the-image");
+    let qemu = Qemu::new(accelerator, machine, MEMORY)
+        .kernel(&context.artifacts.hello)
+        .command_line("log=off -- of-the-image");
     has_that_of_the_file(&qemu.text(FILE_COMMAND_LINE, FILE).end(LIMIT)?)
 }
 
 fn replaces_that_of_a_disk(context: &Context, machine: &str) -> Outcome {
     let disk = Disk::make(context, &context.artifacts.hello, &["--args", "of-the-image", "--log", "off"])?;
-    let qemu = Qemu::new(Accelerator::Tcg, machine, MEMORY).disk(disk.path());
+    let qemu = Qemu::new(Accelerator::Tcg, machine, MEMORY).disk(&disk.path);
     has_that_of_the_file(&qemu.text(FILE_COMMAND_LINE, FILE).end(LIMIT)?)
 }
 
 fn microvm(context: &Context) -> Qemu {
-    Qemu::new(Accelerator::Tcg, "microvm", MEMORY).kernel(&context.artifacts.hello, OVERRIDDEN)
+    Qemu::new(Accelerator::Tcg, "microvm", MEMORY).kernel(&context.artifacts.hello).command_line(OVERRIDDEN)
 }
 
 fn with_content(context: &Context, content: &[u8]) -> Result<Verdict, Failure> {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: &str = "64M";
-const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
+pub(crate) const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let tests: [OnLane; 12] = [
@@ -43,7 +43,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 
 /// A disk image in a folder of its own.
 pub(crate) struct Disk {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     _folder: TempDir,
 }
 
@@ -55,19 +55,15 @@ impl Disk {
         Ok(Self { path, _folder: folder })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn hello(context: &Context) -> Result<Self, Failure> {
+    pub(crate) fn hello(context: &Context) -> Result<Self, Failure> {
         Self::make(context, &context.artifacts.hello, &[])
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         fs::read(&self.path).map_err(Failure::start)
     }
 
-    fn header(&self) -> Result<Header, Failure> {
+    pub(crate) fn header(&self) -> Result<Header, Failure> {
         let bytes = self.bytes()?;
         let block = bytes[HEADER_AT..].first_chunk();
         let header = block.and_then(|block| Header::decode(block).ok());
@@ -75,7 +71,7 @@ impl Disk {
     }
 
     /// Changes the image's bytes.
-    fn spoil(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<&Self, Failure> {
+    pub(crate) fn spoil(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<&Self, Failure> {
         let mut bytes = self.bytes()?;
         change(&mut bytes);
         fs::write(&self.path, bytes).map_err(Failure::start)?;
@@ -83,7 +79,7 @@ impl Disk {
     }
 
     /// Writes a header whose checksum is right.
-    fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
+    pub(crate) fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
         let block = header.encode();
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
@@ -246,7 +242,11 @@ fn header_that_cannot_be(context: &Context, lane: Lane) -> Outcome {
 fn spoilt_second_stage(context: &Context, lane: Lane) -> Outcome {
     let disk = Disk::hello(context)?;
     disk.spoil(|bytes| bytes[HEADER_AT + BLOCK_LEN + 700] ^= 4)?;
-    disk.is_refused(lane, MEMORY, "loader damaged")
+    disk.is_refused(lane, MEMORY, "loader damaged")?;
+    // A header that says there is none.
+    let disk = Disk::hello(context)?;
+    let header = Header { stage_blocks: 0, stage_crc: 0, ..disk.header()? };
+    disk.replace_header(&header)?.is_refused(lane, MEMORY, "loader damaged")
 }
 
 fn no_room_in_memory(context: &Context, lane: Lane) -> Outcome {

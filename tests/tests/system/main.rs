@@ -6,6 +6,7 @@
 
 mod acpi;
 mod backing;
+mod bios;
 mod command_line_file;
 mod context;
 mod corruption;
@@ -22,6 +23,7 @@ mod new;
 mod paging;
 mod qemu_kvm;
 mod refusal;
+mod rom;
 mod stopping;
 mod stress;
 
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        bios::trials,
+        rom::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

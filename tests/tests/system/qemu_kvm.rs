@@ -14,7 +14,7 @@ use system_tests::verdict::{Failure, Verdict};
 
 const MEMORY: &str = "64M";
 /// On KVM_PVM a BIOS takes seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const MACHINES: [&str; 3] = ["microvm", "q35", "pc"];
 
 /// A test of a scenario on a machine of QEMU's, with its name.
@@ -49,7 +49,7 @@ fn host(context: &Context) -> Result<&'static str, Failure> {
 
 fn hello(context: &Context, name: &str) -> Outcome {
     let line = r#"log=debug audit -- one "two words""#;
-    let verdict = machine(name).kernel(&context.artifacts.hello, line).end(LIMIT)?;
+    let verdict = machine(name).kernel(&context.artifacts.hello).command_line(line).end(LIMIT)?;
     verdict.status(qemu_status(0))?.prints([
         &*format!("hello from Freehold, running at {}\n", host(context)?),
         "argument: \"one\"\nargument: \"two words\"\n",
@@ -64,7 +64,7 @@ fn memory_stress(context: &Context, name: &str) -> Outcome {
     let image = &context.artifacts.memory_stress;
     let native = context.boot(Lane::Kvm, image).arguments(["--size", "1M", "--method", "random"]).end()?;
     let vectors = vectors(&native)?;
-    let verdict = machine(name).kernel(image, "audit -- --size 4M").end(LIMIT)?;
+    let verdict = machine(name).kernel(image).command_line("audit -- --size 4M").end(LIMIT)?;
     verdict.status(qemu_status(0))?.prints([
         &*vectors,
         "memory-stress: PASSED: 4 MiB, 10 method runs",
@@ -82,14 +82,15 @@ fn vectors(verdict: &Verdict) -> Result<String, Failure> {
 }
 
 fn kernel_tests(context: &Context, name: &str) -> Outcome {
-    let verdict = machine(name).kernel(&context.artifacts.kernel_tests, "audit").end(LIMIT)?;
+    let verdict = machine(name).kernel(&context.artifacts.kernel_tests).command_line("audit").end(LIMIT)?;
     verdict.status(qemu_status(0))?.prints([" passed, 0 failed", "audit: clean\n"])?;
     Ok(())
 }
 
 /// A page fault without a stack to be delivered on, which the host has to bring to another.
 fn stack_overflow(context: &Context, name: &str) -> Outcome {
-    let verdict = machine(name).kernel(&context.artifacts.misbehave, "-- stack-overflow").end(LIMIT)?;
+    let verdict =
+        machine(name).kernel(&context.artifacts.misbehave).command_line("-- stack-overflow").end(LIMIT)?;
     verdict
         .status(qemu_status(KernelStatus::StackOverflow.code()))?
         .prints(["guard page below the boot stack", " misbehave::memory::recurse+0x"])?;
@@ -98,7 +99,7 @@ fn stack_overflow(context: &Context, name: &str) -> Outcome {
 
 fn boots_from_a_disk(context: &Context) -> Outcome {
     let disk = Disk::make(context, &context.artifacts.hello, &["--args", "one"])?;
-    let verdict = machine("pc").disk(disk.path()).end(LIMIT)?;
+    let verdict = machine("pc").disk(&disk.path).end(LIMIT)?;
     let greeting = format!("hello from Freehold, running at {}\n", host(context)?);
     verdict.status(qemu_status(0))?.prints([&*greeting, "argument: \"one\"\n"])?;
     Ok(())

@@ -9,7 +9,7 @@ use crate::device::fw_cfg::{FwCfg, Registers, TooManyFiles};
 use guest_interface::fw_cfg::FILE_COMMAND_LINE;
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 
-/// Longest line in bytes.
+/// Longest line in bytes, without a NUL.
 const LINE_LEN_MAX: usize = COMMAND_LINE_LEN_MAX - 1;
 
 impl From<TooManyFiles> for BootError {
@@ -21,7 +21,7 @@ impl From<TooManyFiles> for BootError {
 /// The file, as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CommandLineFile {
-    bytes: [u8; LINE_LEN_MAX],
+    bytes: [u8; COMMAND_LINE_LEN_MAX],
     len: usize,
 }
 
@@ -37,11 +37,14 @@ impl CommandLineFile {
         let Some(file) = device.file(FILE_COMMAND_LINE)? else {
             return Ok(None);
         };
-        let mut bytes = [0; LINE_LEN_MAX];
+        let mut bytes = [0; COMMAND_LINE_LEN_MAX];
         let too_long = BootError::CommandLineFileTooLong { len_bytes: file.len_bytes, max: LINE_LEN_MAX };
         let line = bytes.get_mut(..file.len_bytes as usize).ok_or(too_long)?;
         device.read(file, line);
         let len = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
+        if len > LINE_LEN_MAX {
+            return Err(too_long);
+        }
         Ok(Some(Self { bytes, len }))
     }
 
@@ -95,7 +98,10 @@ mod tests {
         let longest = [b'x'; LINE_LEN_MAX];
         assert_eq!(line_of(&longest).map(|line| line.len()), Ok(4095));
         let refused = BootError::CommandLineFileTooLong { len_bytes: 4096, max: 4095 };
-        assert_eq!(line_of(&[0; 4096]), Err(refused), "however short the text in it");
+        assert_eq!(line_of(&[b'x'; 4096]), Err(refused));
+        assert_eq!(line_of(&[&longest[..], b"\0"].concat()).map(|line| line.len()), Ok(4095));
+        let refused = BootError::CommandLineFileTooLong { len_bytes: 4097, max: 4095 };
+        assert_eq!(line_of(&[0; 4097]), Err(refused), "however short the text in it");
         assert_eq!(line_of(b"log=off \xff"), Err(BootError::CommandLineNotUtf8 { offset: 8 }));
         let truncated = &"ü".as_bytes()[..1];
         assert_eq!(line_of(truncated), Err(BootError::CommandLineNotUtf8 { offset: 0 }));
@@ -114,7 +120,7 @@ mod tests {
         let directory = |files: u32, len| -> Vec<u8> {
             [files.to_be_bytes().to_vec(), entry(len, 0x7fff, FILE_COMMAND_LINE)].concat()
         };
-        for len_bytes in [4096, u32::MAX] {
+        for len_bytes in [4097, u32::MAX] {
             let refused = BootError::CommandLineFileTooLong { len_bytes, max: 4095 };
             assert_eq!(
                 CommandLineFile::read(Simulated::with_directory(directory(1, len_bytes))),
