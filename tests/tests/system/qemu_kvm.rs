@@ -1,5 +1,5 @@
 //! QEMU with KVM's acceleration: guests come in by the 32-bit PVH entry. Where the KVM is KVM_PVM, which emulates them there,
-//! they have to find out and to switch themselves to native running; behind that all is as if `vmm-stub` had started them natively.
+//! they have to find out and to switch themselves to native running; behind that all is as if `vmm-stub` had started them so.
 
 use crate::context::{Context, Outcome};
 use crate::disk::Disk;
