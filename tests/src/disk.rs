@@ -3,8 +3,8 @@
 use crate::artifact::Artifacts;
 use crate::lane::Lane;
 use crate::process::Running;
+use crate::qemu::{Accelerator, Qemu};
 use crate::verdict::{Failure, Verdict};
-use guest_interface::ports;
 use guest_interface::status::from_qemu;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -40,7 +40,8 @@ pub fn tool_with<I: AsRef<OsStr>>(
     let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
     let mut command = Command::new(program);
     command.args(arguments).envs(environment.iter().copied());
-    end(command, TOOL_LIMIT)
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    Verdict::new(&command, running.end(TOOL_LIMIT))
 }
 
 /// Boots a raw disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
@@ -48,7 +49,7 @@ pub fn tool_with<I: AsRef<OsStr>>(
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
-    end(command(lane, disk, RAW_DISK, memory), limit)
+    machine(lane, memory).disk(disk).end(limit)
 }
 
 /// Boots an image as a drive with these options of QEMU's `-drive`, as [`boot`] does.
@@ -62,7 +63,7 @@ pub fn boot_drive(
     memory: &str,
     limit: Duration,
 ) -> Result<Verdict, Failure> {
-    end(command(lane, image, options, memory), limit)
+    machine(lane, memory).drive(image, options).end(limit)
 }
 
 /// As [`boot`], with an option ROM that the BIOS runs before.
@@ -76,30 +77,12 @@ pub fn boot_with_rom(
     memory: &str,
     limit: Duration,
 ) -> Result<Verdict, Failure> {
-    let mut command = command(lane, disk, RAW_DISK, memory);
-    command.arg("-option-rom").arg(rom);
-    end(command, limit)
+    machine(lane, memory).disk(disk).option("-option-rom", rom).end(limit)
 }
 
-/// A disk that nothing is written to.
-const RAW_DISK: &str = "format=raw,snapshot=on";
-
-fn command(lane: Lane, image: &Path, options: &str, memory: &str) -> Command {
+fn machine(lane: Lane, memory: &str) -> Qemu {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
-    // A comma ends a value of QEMU's, unless it is doubled.
-    let drive = format!("file={},{options}", image.display().to_string().replace(',', ",,"));
-    let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
-    let mut command = Command::new("qemu-system-x86_64");
-    command
-        .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
-        .args(["-device", &exit, "-drive", &drive]);
-    command
-}
-
-fn end(mut command: Command, limit: Duration) -> Result<Verdict, Failure> {
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    Verdict::new(&command, running.end(limit))
+    Qemu::new(Accelerator::Tcg, machine, memory)
 }
 
 /// What QEMU ends with when its guest gives `status`.

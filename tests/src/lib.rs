@@ -7,6 +7,7 @@
 //! | [`paging`] | how this machine's KVM translates addresses |
 //! | [`process`] | child processes that end in time, whatever they do |
 //! | [`boot`] | one boot of a guest by `vmm-stub` |
+//! | [`qemu`] | one boot of a guest by QEMU itself |
 //! | [`disk`] | disk images, and booting them by a BIOS |
 //! | [`option_rom`] | a BIOS with another memory map |
 //! | [`verdict`] | what a boot did against what it should have done |
@@ -29,6 +30,7 @@ pub mod memory_stress;
 pub mod option_rom;
 pub mod paging;
 pub mod process;
+pub mod qemu;
 pub mod random;
 pub mod rom;
 pub mod start_stub;

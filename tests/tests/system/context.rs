@@ -47,6 +47,16 @@ impl Context {
         trial(format!("{}/{name}", lane.name()), test).with_ignored_flag(ignored)
     }
 
+    /// A test of QEMU with KVM's acceleration, ignored where the lane of either is missing.
+    pub(crate) fn qemu_kvm_trial(
+        &self,
+        name: &str,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Trial {
+        let ignored = [Lane::Kvm, Lane::QemuMicrovm].iter().any(|&lane| self.lanes.missing(lane).is_some());
+        trial(format!("qemu-kvm/{name}"), test).with_ignored_flag(ignored)
+    }
+
     /// A boot on a lane.
     pub(crate) fn boot(&self, lane: Lane, image: &Path) -> Boot {
         Boot::new(&self.artifacts, lane, image)

@@ -7,6 +7,7 @@
 mod acpi;
 mod backing;
 mod bios;
+mod command_line_file;
 mod context;
 mod corruption;
 mod disk;
@@ -21,6 +22,7 @@ mod memory_map;
 mod misbehave;
 mod new;
 mod paging;
+mod qemu_kvm;
 mod refusal;
 mod rom;
 mod stopping;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         context::trials,
         hello::trials,
         environment::trials,
+        command_line_file::trials,
         memory::trials,
         memory_map::trials,
         backing::trials,
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         paging::trials,
         forbidden::trials,
         kernel::trials,
+        qemu_kvm::trials,
         stopping::trials,
         refusal::trials,
         host::trials,
