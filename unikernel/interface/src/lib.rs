@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod command_line;
+pub mod command_line_builder;
 pub mod console;
 pub mod debug_stream;
 pub mod environment;
