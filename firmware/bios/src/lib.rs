@@ -1,30 +1,23 @@
 //! The BIOS loader: 16-bit code for a disk's boot sectors that loads a kernel, checks it, and enters it by PVH.
 //!
 //! The code is assembled with this crate, for the host, as data ([`boot_code`], [`stage`]); the program that writes a disk
-//! image copies it there. What it shall load it reads from the disk's [`header`]. The same constants go into both.
+//! image copies it there. What it shall load it reads from the disk's [header](image_header). The same constants go into both.
 
-pub mod header;
+use image_header::BLOCK_LEN;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the loader's code is assembled for x86, so this crate needs a host that is x86-64");
 
-/// Bytes of a block, on the disk and in the calls of the BIOS.
-pub const BLOCK_LEN: usize = 512;
-
 /// Most bytes of code in a boot sector: the disk's signature and partitions follow (UEFI specification 5.2.1).
 pub const BOOT_CODE_LEN: usize = 440;
-
-/// The block that the boot sector reads the [`header`] from; the second stage follows it. The first behind a GUID partition
-/// table of 128 entries that is at a multiple of 4 KiB.
-pub const HEADER_BLOCK: u32 = 40;
 
 /// What lies in the first kibibyte of the code in memory: the boot sector, and room for the header.
 const FIRST_STAGE_LEN: usize = 2 * BLOCK_LEN;
 
 mod assembly {
-    use crate::header;
     use core::arch::global_asm;
     use guest_interface::{layout, ports, status::KernelStatus};
+    use image_header as header;
 
     /// Where the BIOS puts what it reads; 32 KiB that end below the command line.
     const BOUNCE: u64 = 0x1_0000;
@@ -53,21 +46,21 @@ mod assembly {
         high_ram_start = const layout::HIGH_RAM_START,
         bounce = const BOUNCE,
         boot_code_len = const super::BOOT_CODE_LEN,
-        header_block = const super::HEADER_BLOCK,
+        header_block = const header::HEADER_BLOCK,
         magic_start = const header::MAGIC_START,
         version = const header::VERSION,
-        header_version = const header::AT_VERSION,
-        header_stage_crc = const header::AT_STAGE_CRC,
-        header_stage_blocks = const header::AT_STAGE_BLOCKS,
-        header_entry = const header::AT_ENTRY,
-        header_command_line_block = const header::AT_COMMAND_LINE_BLOCK,
-        header_command_line_len = const header::AT_COMMAND_LINE_LEN,
-        header_command_line_crc = const header::AT_COMMAND_LINE_CRC,
-        header_segment_count = const header::AT_SEGMENT_COUNT,
-        header_segments = const header::AT_SEGMENTS,
+        header_version = const header::offset::VERSION,
+        header_stage_crc = const header::offset::STAGE_CRC,
+        header_stage_blocks = const header::offset::STAGE_BLOCKS,
+        header_entry = const header::offset::ENTRY,
+        header_command_line_block = const header::offset::COMMAND_LINE_BLOCK,
+        header_command_line_len = const header::offset::COMMAND_LINE_LEN,
+        header_command_line_crc = const header::offset::COMMAND_LINE_CRC,
+        header_segment_count = const header::offset::SEGMENT_COUNT,
+        header_segments = const header::offset::SEGMENTS,
         segment_len = const header::SEGMENT_LEN,
         segments_max = const header::SEGMENTS_MAX,
-        header_crc = const header::AT_CRC,
+        header_crc = const header::offset::CRC,
         options(att_syntax)
     );
 }

@@ -13,12 +13,12 @@
 
 use crate::error::Error;
 use crate::kernel::{Kernel, LoadSegment};
-use bios_loader::header::{Header, Segment};
-use bios_loader::{BLOCK_LEN, HEADER_BLOCK};
+use arrayvec::{ArrayString, ArrayVec};
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
 use gpt::partition_types;
 use gpt::{GptConfig, GptError};
+use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, SEGMENTS_MAX, Segment, TOOL_VERSION_LEN_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -57,6 +57,7 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
         .map_err(|source| Error::Kernel { path: content.path.into(), source })?;
     let no_name = || Error::Name { path: content.path.into() };
     let name = content.path.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
+    let name = ArrayString::from(name).map_err(|_| no_name())?;
     let stage = bios_loader::stage();
     let command_line = [content.command_line.as_bytes(), &[0]].concat();
 
@@ -74,11 +75,11 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
         kernel_block,
         kernel_len: content.appliance.len() as u32,
         kernel_sha256: Sha256::digest(content.appliance).into(),
-        name: name.to_owned(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        name,
+        tool_version: tool_version(),
         segments: header_segments(&kernel, kernel_block, content.appliance),
     };
-    let header_block = header.encode().map_err(|_| no_name())?;
+    let header_block = header.encode();
 
     let end_block = kernel_block + blocks(content.appliance.len());
     let mut disk = vec![0; disk_blocks(end_block) as usize * BLOCK_LEN];
@@ -94,8 +95,19 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
     partition(disk, end_block).map_err(|error| Error::PartitionTable(error.to_string()))
 }
 
+/// This tool's version.
+fn tool_version() -> ArrayString<TOOL_VERSION_LEN_MAX> {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const { assert!(VERSION.len() <= TOOL_VERSION_LEN_MAX) };
+    ArrayString::from(VERSION).unwrap_or_default()
+}
+
 /// What the header says of the segments of a kernel whose file begins at `kernel_block`.
-pub(crate) fn header_segments(kernel: &Kernel, kernel_block: u32, file: &[u8]) -> Vec<Segment> {
+pub(crate) fn header_segments(
+    kernel: &Kernel,
+    kernel_block: u32,
+    file: &[u8],
+) -> ArrayVec<Segment, SEGMENTS_MAX> {
     let segment = |it: &LoadSegment| Segment {
         block: kernel_block + it.offset / BLOCK_LEN as u32,
         address: it.address,

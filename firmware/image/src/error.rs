@@ -1,7 +1,7 @@
 //! What can go wrong, each as one line.
 
-use bios_loader::header::{NAME_LEN_MAX, SEGMENTS_MAX};
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
+use image_header::{NAME_LEN_MAX, SEGMENTS_MAX};
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;

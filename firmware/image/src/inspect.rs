@@ -3,9 +3,9 @@
 use crate::disk::{PARTITION_NAME, blocks, disk_blocks, header_segments};
 use crate::error::ImageError;
 use crate::kernel::Kernel;
-use bios_loader::header::{Header, HeaderError};
-use bios_loader::{BLOCK_LEN, BOOT_CODE_LEN, HEADER_BLOCK};
+use bios_loader::BOOT_CODE_LEN;
 use gpt::{GptConfig, partition_types};
+use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, HeaderError};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::Cursor;
@@ -49,7 +49,7 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     if disk[BLOCK_LEN - BOOT_SIGNATURE.len()..BLOCK_LEN] != BOOT_SIGNATURE {
         return Err(damaged("the boot sector has no signature"));
     }
-    let is_boot_code_known = header.tool_version == env!("CARGO_PKG_VERSION");
+    let is_boot_code_known = header.tool_version.as_str() == env!("CARGO_PKG_VERSION");
     if is_boot_code_known && disk[..BOOT_CODE_LEN] != bios_loader::boot_code() {
         return Err(damaged("the boot sector's code is another"));
     }
@@ -203,7 +203,7 @@ mod tests {
         for change in changes {
             let (mut disk, mut header) = (disk(), header());
             change(&mut header);
-            disk[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&header.encode().unwrap());
+            disk[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&header.encode());
             inspect(&disk).unwrap_err();
         }
     }

@@ -1,9 +1,9 @@
 //! Reads an appliance: what a loader has to put where. A loader of whole blocks needs segments that begin with a block.
 
 use crate::error::KernelError;
-use bios_loader::BLOCK_LEN;
-use bios_loader::header::SEGMENTS_MAX;
+use arrayvec::ArrayVec;
 use guest_interface::layout::HIGH_RAM_START;
+use image_header::{BLOCK_LEN, SEGMENTS_MAX};
 use object::LittleEndian;
 use object::elf::{EM_X86_64, ET_EXEC, FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -36,7 +36,7 @@ pub struct Kernel {
     /// Physical address of the PVH entry.
     pub entry: u32,
     /// What is loaded.
-    pub segments: Vec<LoadSegment>,
+    pub segments: ArrayVec<LoadSegment, SEGMENTS_MAX>,
 }
 
 impl Kernel {
@@ -61,9 +61,6 @@ impl Kernel {
             header.program_headers(ENDIAN, file).map_err(|_| not("its program headers can't be read"))?;
         let loads = headers.iter().filter(|it| it.p_type(ENDIAN) == PT_LOAD && it.p_memsz(ENDIAN) > 0);
         let mut segments = loads.map(|it| load_segment(it, file)).collect::<Result<Vec<_>, _>>()?;
-        if segments.len() > SEGMENTS_MAX {
-            return Err(KernelError::TooManySegments { count: segments.len() });
-        }
         segments.sort_by_key(|segment| segment.address);
         if let Some(pair) =
             segments.windows(2).find(|pair| pair[1].address - pair[0].address < pair[0].memory_len)
@@ -77,6 +74,8 @@ impl Kernel {
         if !segments.iter().any(holds) {
             return Err(not("its PVH entry is in no segment"));
         }
+        let too_many = |_| KernelError::TooManySegments { count: segments.len() };
+        let segments = ArrayVec::try_from(segments.as_slice()).map_err(too_many)?;
         Ok(Self { entry, segments })
     }
 }
@@ -151,7 +150,10 @@ mod tests {
     fn segment_and_entry_are_read() {
         let segment =
             LoadSegment { offset: CONTENT as u32, address: ADDRESS, file_len: 600, memory_len: 0x2000 };
-        assert_eq!(Kernel::read(&appliance()), Ok(Kernel { entry: ADDRESS + 0x40, segments: vec![segment] }));
+        assert_eq!(
+            Kernel::read(&appliance()),
+            Ok(Kernel { entry: ADDRESS + 0x40, segments: ArrayVec::from_iter([segment]) })
+        );
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use crate::context::{Context, OnLane, Outcome, trial};
 use crate::hello;
-use bios_loader::header::{self, Header, Segment};
-use bios_loader::{BLOCK_LEN, HEADER_BLOCK};
 use guest_interface::status::KernelStatus;
+use image_header::{self as header, BLOCK_LEN, HEADER_BLOCK, Header, Segment};
 use libtest_mimic::Trial;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,7 +80,7 @@ impl Disk {
 
     /// Writes a header whose checksum is right.
     fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
-        let block = header.encode().map_err(|error| Failure::new(format!("{error:?}")))?;
+        let block = header.encode();
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
 
