@@ -3,8 +3,8 @@
 use crate::boot::command_line::{self, KernelParameters};
 use crate::boot::environment;
 use crate::boot::image::Image;
-use crate::boot::load;
-use crate::cli::{HostChoice, RunOptions};
+use crate::boot::image_file::ImageFile;
+use crate::cli::{HostChoice, LogLevel, RunOptions};
 use crate::document_file::{DocumentFile, DocumentKind};
 use crate::error::Error;
 use crate::files_in_use::FilesInUse;
@@ -17,6 +17,7 @@ use crate::memory::backing::Backing;
 use crate::memory::quantity::Bytes;
 use crate::memory::{backing, resident};
 use crate::qemu;
+use crate::qemu::arguments::{Guest, Kernel};
 use crate::report::{Ending, say};
 use crate::result::Published;
 use crate::timing::{Inside, Moments, Stages, Timing};
@@ -58,14 +59,19 @@ struct Outcome {
 pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, Error> {
     let signals = Signals::take_over()?;
     let kernel = KernelParameters {
-        log_level: options.log.name(),
+        log_level: options.log.map(LogLevel::name),
         terminal: std::io::stdout().is_terminal(),
         audit: options.audit,
         dump_address_space: options.dump_address_space,
     };
     let environment = environment::variables(&options.environment, |name| std::env::var_os(name))?;
-    let command_line = command_line::build(kernel, &environment, &options.arguments)?;
-    let image = load::read_image(&options.image, options.memory)?;
+    let file = ImageFile::open(&options.image)?;
+    let own_line = match &file {
+        ImageFile::Appliance(_) => command_line::DEFAULT.to_owned(),
+        ImageFile::Disk(disk) => disk.command_line()?,
+    };
+    let command_line = command_line::build(&own_line, kernel, &environment, &options.arguments)?;
+    let image = file.read_image(options.memory)?;
     backing::check(options.backing, options.memory)?;
     let in_use = FilesInUse::look(&options.image);
     let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path, &in_use);
@@ -79,7 +85,13 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
     }
     let outcome = match pick(options)? {
         Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, &signals, started)?,
-        Host::Qemu => run_on_qemu(&command_line, options, &signals, started)?,
+        Host::Qemu => {
+            let kernel = match &file {
+                ImageFile::Appliance(_) => Kernel::File(&options.image),
+                ImageFile::Disk(_) => Kernel::Bytes(image.bytes()),
+            };
+            run_on_qemu(kernel, &command_line, options, &signals, started)?
+        }
     };
     if let Some(line) = outcome.ending.as_ref().ok().and_then(|ending| ending.describe(image.symbols())) {
         say(line);
@@ -212,15 +224,15 @@ fn look_inside(finished: &Finished) -> Inside {
 }
 
 fn run_on_qemu(
+    kernel: Kernel<'_>,
     command_line: &str,
     options: &RunOptions,
     signals: &Signals,
     process_started: Instant,
 ) -> Result<Outcome, Error> {
     let machine = options.machine.unwrap_or_default();
-    let arguments =
-        qemu::arguments::Guest { machine, memory: options.memory, image: &options.image, command_line };
-    let finished = qemu::process::run(&arguments, signals, options.timeout)?;
+    let guest = Guest { machine, memory: options.memory, kernel, command_line };
+    let finished = qemu::process::run(&guest, signals, options.timeout)?;
     if options.timing {
         let moments =
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };

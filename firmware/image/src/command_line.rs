@@ -14,7 +14,7 @@ pub fn build(log_level: &str, arguments: &str) -> Result<String, CommandLineErro
         return Err(CommandLineError::Nul);
     }
     let mut line = CommandLineBuilder::default();
-    line.set(LOG, &format!("{LOG}={log_level}"));
+    line.add(format_args!("{LOG}={log_level}"));
     line.set_arguments(Words::new(arguments));
     line.build().map_err(|TooLong { len_bytes }| CommandLineError::TooLong { len_bytes })
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: &str = "64M";
-const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
+pub(crate) const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let tests: [OnLane; 12] = [
@@ -42,20 +42,20 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 }
 
 /// A disk image in a folder of its own.
-struct Disk {
-    path: PathBuf,
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
     _folder: TempDir,
 }
 
 impl Disk {
-    fn make(context: &Context, appliance: &Path, options: &[&str]) -> Result<Self, Failure> {
+    pub(crate) fn make(context: &Context, appliance: &Path, options: &[&str]) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::start)?;
         let path = folder.path().join("disk,raw");
         make(context, appliance, &path, options)?.status(0)?;
         Ok(Self { path, _folder: folder })
     }
 
-    fn hello(context: &Context) -> Result<Self, Failure> {
+    pub(crate) fn hello(context: &Context) -> Result<Self, Failure> {
         Self::make(context, &context.artifacts.hello, &[])
     }
 
@@ -63,7 +63,7 @@ impl Disk {
         fs::read(&self.path).map_err(Failure::start)
     }
 
-    fn header(&self) -> Result<Header, Failure> {
+    pub(crate) fn header(&self) -> Result<Header, Failure> {
         let bytes = self.bytes()?;
         let block = bytes[HEADER_AT..].first_chunk();
         let header = block.and_then(|block| Header::decode(block).ok());
@@ -71,7 +71,7 @@ impl Disk {
     }
 
     /// Changes the image's bytes.
-    fn spoil(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<&Self, Failure> {
+    pub(crate) fn spoil(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<&Self, Failure> {
         let mut bytes = self.bytes()?;
         change(&mut bytes);
         fs::write(&self.path, bytes).map_err(Failure::start)?;
@@ -79,7 +79,7 @@ impl Disk {
     }
 
     /// Writes a header whose checksum is right.
-    fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
+    pub(crate) fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
         let block = header.encode();
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }

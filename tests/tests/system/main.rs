@@ -9,6 +9,7 @@ mod backing;
 mod context;
 mod corruption;
 mod disk;
+mod disk_direct;
 mod environment;
 mod forbidden;
 mod hello;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        disk_direct::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

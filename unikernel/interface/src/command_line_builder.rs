@@ -4,7 +4,7 @@
 use crate::command_line::{Quoted, QuotedWords, SEPARATOR, split};
 use crate::layout::COMMAND_LINE_LEN_MAX;
 use alloc::string::String;
-use core::fmt::Write;
+use core::fmt::{Display, Write};
 
 /// A line that a guest can't be given: with its NUL it is longer than [`COMMAND_LINE_LEN_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +33,26 @@ impl CommandLineBuilder {
         builder
     }
 
-    /// Sets the kernel parameter of this name to a word as it stands in a line: `name`, or `name=value` with a quoted value.
-    /// Words of the same name that were there go.
-    pub fn set(&mut self, name: &str, word: &str) {
-        let is_same =
-            |word: &str| word.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+    /// Takes out the kernel parameter of this name, as often as it is there.
+    pub fn remove(&mut self, name: &str) {
+        let is_other = |word: &&str| {
+            word.strip_prefix(name).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('='))
+        };
         let mut kernel = String::new();
-        let others = QuotedWords::new(&self.kernel).filter(|word| !is_same(word));
-        others.chain([word]).for_each(|word| kernel.extend([" ", word]));
+        QuotedWords::new(&self.kernel).filter(is_other).for_each(|word| kernel.extend([" ", word]));
         self.kernel = kernel;
+    }
+
+    /// Adds a kernel parameter as it stands in a line: `name`, or `name=value` with a quoted value.
+    pub fn add(&mut self, parameter: impl Display) {
+        // Writing to a String can't fail.
+        let _ = write!(self.kernel, " {parameter}");
     }
 
     /// Gives the application these arguments, not quoted yet, in the place of those that were there.
     pub fn set_arguments<S: AsRef<str>>(&mut self, arguments: impl IntoIterator<Item = S>) {
         self.arguments.clear();
         for argument in arguments {
-            // Writing to a String can't fail.
             let _ = write!(self.arguments, " {}", Quoted(argument.as_ref()));
         }
     }
@@ -77,7 +81,9 @@ mod tests {
 
     #[test]
     fn a_line_stays_as_it_is() {
-        for line in ["", "log=info", "log=info -- one \"two words\" \"\" --", "env=A=\"b -- c\" audit", "-- x"] {
+        for line in
+            ["", "log=info", "log=info -- one \"two words\" \"\" --", "env=A=\"b -- c\" audit", "-- x"]
+        {
             assert_eq!(CommandLineBuilder::from_line(line).build().as_deref(), Ok(line));
         }
         let untidy = CommandLineBuilder::from_line("  a\t b  --  c ").build();
@@ -86,20 +92,18 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_takes_the_place_of_those_of_its_name_alone() {
-        let set = |line, name, word| {
+    fn a_parameter_is_removed_by_its_whole_name() {
+        let remove = |line, name| {
             let mut builder = CommandLineBuilder::from_line(line);
-            builder.set(name, word);
+            builder.remove(name);
+            builder.add("new=1");
             builder.build().unwrap()
         };
-        assert_eq!(set("log=info audit log=warn -- log=info", "log", "log=off"), "audit log=off -- log=info");
-        assert_eq!(set("logs=1 xlog=2 audit", "log", "log=off"), "logs=1 xlog=2 audit log=off");
-        assert_eq!(set("audit -- audit", "audit", "audit"), "audit -- audit");
-        assert_eq!(
-            set("env=A=\"log=1 x\" env=AB=2 env=A=3", "env=A", "env=A=\"4 5\""),
-            "env=AB=2 env=A=\"4 5\""
-        );
-        assert_eq!(set("", "log", "log=off"), "log=off");
+        assert_eq!(remove("log=info audit log=warn -- log=info", "log"), "audit new=1 -- log=info");
+        assert_eq!(remove("logs=1 xlog=2 audit", "log"), "logs=1 xlog=2 audit new=1");
+        assert_eq!(remove("audit -- audit", "audit"), "new=1 -- audit");
+        assert_eq!(remove("env=A=\"log=1 x\" env=AB=2 env=A=3", "env=A"), "env=AB=2 new=1");
+        assert_eq!(remove("", "log"), "new=1");
     }
 
     #[test]

@@ -27,18 +27,28 @@ impl QemuMachine {
     }
 }
 
+/// The appliance's ELF file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kernel<'a> {
+    /// There.
+    File(&'a Path),
+    /// In no file of its own.
+    Bytes(&'a [u8]),
+}
+
 /// What QEMU shall run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Guest<'a> {
     pub(crate) machine: QemuMachine,
     pub(crate) memory: MemoryLen,
-    pub(crate) image: &'a Path,
+    pub(crate) kernel: Kernel<'a>,
     pub(crate) command_line: &'a str,
 }
 
 impl Guest<'_> {
-    /// QEMU's arguments. `status_path` is what QEMU opens to write the bytes of the debug console to.
-    pub(crate) fn arguments(&self, status_path: &str) -> Vec<OsString> {
+    /// QEMU's arguments. `status_path` is what QEMU opens to write the bytes of the debug console to, `kernel_path` where it reads
+    /// the appliance.
+    pub(crate) fn arguments(&self, status_path: &str, kernel_path: &Path) -> Vec<OsString> {
         let kib = self.memory.bytes() / 1024;
         let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
         let debugcon = format!(
@@ -70,7 +80,7 @@ impl Guest<'_> {
             &exit,
         ];
         let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
-        arguments.extend(["-append".into(), self.command_line.into(), "-kernel".into(), self.image.into()]);
+        arguments.extend(["-append".into(), self.command_line.into(), "-kernel".into(), kernel_path.into()]);
         arguments
     }
 }
@@ -80,13 +90,14 @@ mod tests {
     use super::*;
 
     fn arguments(machine: QemuMachine) -> Vec<String> {
+        let path = Path::new("/tmp/with space,comma");
         let guest = Guest {
             machine,
             memory: MemoryLen::new(16 << 20).unwrap(),
-            image: Path::new("/tmp/with space,comma"),
+            kernel: Kernel::File(path),
             command_line: "log=info -- -append \"a b\"",
         };
-        let arguments = guest.arguments("/dev/fd/7");
+        let arguments = guest.arguments("/dev/fd/7", path);
         arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect()
     }
 
