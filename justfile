@@ -1,7 +1,11 @@
 # Every recipe sets up what it needs; `just` alone lists them.
 
-target_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+# A relative one is taken from here, as cargo does when a recipe calls it.
+target_dir := if env("CARGO_TARGET_DIR", "target") =~ "^/" { env("CARGO_TARGET_DIR") } else { justfile_directory() / env("CARGO_TARGET_DIR", "target") }
 guest_target := "x86_64-unknown-none"
+# `cargo run` in another crate hands its toolchain on; this checkout has its own.
+unexport RUSTUP_TOOLCHAIN
+
 appliances := "hello memory-stress"
 test_guests := "misbehave kernel-tests"
 
@@ -37,8 +41,12 @@ run *arguments: build
         echo "just run: there is no crate in '$appliance'; make one with \`just new PATH\`" >&2
         exit 116
     fi
-    built=$(cd "$appliance" && cargo build --quiet --release --message-format json-render-diagnostics)
-    linked=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<< "$built" | tail -n 1)
+    built=$(cd "$appliance" && cargo build --quiet --release --message-format json-render-diagnostics) || exit 116
+    linked=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<< "$built")
+    if [[ -z $linked || $linked == *$'\n'* ]]; then
+        echo "just run: the crate in '$appliance' has not exactly one binary" >&2
+        exit 116
+    fi
     exec "${just[@]}" _boot "${options[@]}" -- "$linked" "${@:2}"
 
 # Write the crate of a new appliance, outside this folder: `just new PATH`.
@@ -59,7 +67,8 @@ _boot *arguments: _vmm-stub
     cd {{ quote(invocation_directory()) }}
     options=()
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
-    {{ quote(target_dir) }}/release/image-tool pack "$2" "$2.image" >/dev/null
+    if [[ -z ${2-} ]]; then echo "just _boot: give the appliance as cargo has linked it" >&2; exit 116; fi
+    {{ quote(target_dir) }}/release/image-tool pack "$2" "$2.image" >/dev/null || exit 116
     exec {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _start "${options[@]}" -- "$2.image" "${@:3}"
 
 # Boots an image on the best host there is: `_start [vmm-stub options] -- IMAGE [arguments]`.

@@ -37,6 +37,26 @@ pub fn tool<I: AsRef<OsStr>>(
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
+    end(command(lane, disk, memory), limit)
+}
+
+/// As [`boot`], with an option ROM that the BIOS runs before.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_with_rom(
+    lane: Lane,
+    disk: &Path,
+    rom: &Path,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    let mut command = command(lane, disk, memory);
+    command.arg("-option-rom").arg(rom);
+    end(command, limit)
+}
+
+fn command(lane: Lane, disk: &Path, memory: &str) -> Command {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
     // A comma ends a value of QEMU's, unless it is doubled.
     let drive = format!("file={},format=raw,snapshot=on", disk.display().to_string().replace(',', ",,"));
@@ -46,6 +66,10 @@ pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Ve
         .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
         .args(["-device", &exit, "-drive", &drive]);
+    command
+}
+
+fn end(mut command: Command, limit: Duration) -> Result<Verdict, Failure> {
     let running = Running::start(&mut command).map_err(Failure::start)?;
     Verdict::new(&command, running.end(limit))
 }

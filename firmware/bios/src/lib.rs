@@ -23,9 +23,8 @@ mod assembly {
     const BOUNCE: u64 = 0x1_0000;
     const _: () = assert!(BOUNCE + 0x8000 <= layout::COMMAND_LINE);
 
-    /// What the kernel takes.
-    const MAP_ENTRIES_MAX: usize = 64;
-    const _: () = assert!(layout::MEMORY_MAP + 24 * MAP_ENTRIES_MAX as u64 <= 0x7c00);
+    const MAP_END_MAX: u64 = layout::MEMORY_MAP + 24 * layout::MEMORY_MAP_ENTRIES_MAX as u64;
+    const _: () = assert!(MAP_END_MAX <= 0x7c00, "the boot sector");
 
     global_asm!(
         ".pushsection .rodata.freehold_bios_loader, \"a\", @progbits",
@@ -40,7 +39,7 @@ mod assembly {
         boot_failure = const KernelStatus::BootFailure.code(),
         start_info = const layout::START_INFO,
         memory_map = const layout::MEMORY_MAP,
-        map_entries_max = const MAP_ENTRIES_MAX,
+        map_entries_max = const layout::MEMORY_MAP_ENTRIES_MAX,
         command_line = const layout::COMMAND_LINE,
         command_line_len_max = const layout::COMMAND_LINE_LEN_MAX,
         high_ram_start = const layout::HIGH_RAM_START,
@@ -51,7 +50,6 @@ mod assembly {
         version = const header::VERSION,
         header_version = const header::offset::VERSION,
         header_stage_crc = const header::offset::STAGE_CRC,
-        header_stage_blocks = const header::offset::STAGE_BLOCKS,
         header_entry = const header::offset::ENTRY,
         header_command_line_block = const header::offset::COMMAND_LINE_BLOCK,
         header_command_line_len = const header::offset::COMMAND_LINE_LEN,

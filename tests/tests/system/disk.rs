@@ -242,7 +242,11 @@ fn header_that_cannot_be(context: &Context, lane: Lane) -> Outcome {
 fn spoilt_second_stage(context: &Context, lane: Lane) -> Outcome {
     let disk = Disk::hello(context)?;
     disk.spoil(|bytes| bytes[HEADER_AT + BLOCK_LEN + 700] ^= 4)?;
-    disk.is_refused(lane, MEMORY, "loader damaged")
+    disk.is_refused(lane, MEMORY, "loader damaged")?;
+    // A header that says there is none.
+    let disk = Disk::hello(context)?;
+    let header = Header { stage_blocks: 0, stage_crc: 0, ..disk.header()? };
+    disk.replace_header(&header)?.is_refused(lane, MEMORY, "loader damaged")
 }
 
 fn no_room_in_memory(context: &Context, lane: Lane) -> Outcome {

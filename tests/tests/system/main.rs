@@ -6,6 +6,7 @@
 
 mod acpi;
 mod backing;
+mod bios;
 mod context;
 mod corruption;
 mod disk;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         corruption::trials,
         disk::trials,
         disk_direct::trials,
+        bios::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()
