@@ -48,6 +48,11 @@ pub(crate) struct RunOptions {
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
 
+    /// Start in this ROM, as a processor does after a reset, and let it boot IMAGE: at most 1 MiB of whole pages, mapped so that
+    /// it ends at 4 GiB. It finds IMAGE by QEMU's fw_cfg, and if it is a disk image, its checks are the ROM's.
+    #[arg(long, value_name = "ROM")]
+    pub(crate) firmware: Option<PathBuf>,
+
     /// RAM, a number of whole pages, with K, M, G or T behind it.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     pub(crate) memory: MemoryLen,

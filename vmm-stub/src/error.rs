@@ -8,6 +8,7 @@ use crate::host::kvm::KvmUnusable;
 use crate::kvm_statistics::StatisticsError;
 use crate::memory::backing::hugetlb::HugetlbUnable;
 use crate::memory::backing::transparent::ThpUnable;
+use crate::memory::firmware::FirmwareError;
 use crate::memory::quantity::Bytes;
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 use guest_interface::status::VmmStatus;
@@ -41,6 +42,12 @@ pub(crate) enum Error {
         "{path:?} is a {format} image; convert it to a raw one with `qemu-img convert -O raw {path:?} OUTPUT`, and run that"
     )]
     DiskFormat { path: PathBuf, format: &'static str },
+
+    #[error("{path:?} is {}, and firmware can be given less than 4 GiB; run it without --firmware", Bytes(*.len_bytes))]
+    DiskTooLong { path: PathBuf, len_bytes: u64 },
+
+    #[error("can't start from {path:?}: {source}; give --firmware the file of a ROM")]
+    Firmware { path: PathBuf, source: FirmwareError },
 
     #[error("can't load the image: {0}; link it again")]
     LoadImage(#[source] linux_loader::loader::Error),
@@ -201,6 +208,8 @@ impl Error {
             | Self::Image { .. }
             | Self::DiskImage { .. }
             | Self::DiskFormat { .. }
+            | Self::DiskTooLong { .. }
+            | Self::Firmware { .. }
             | Self::LoadImage(_)
             | Self::ArgumentNotUtf8(_)
             | Self::ArgumentWithNul(_)

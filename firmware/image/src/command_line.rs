@@ -1,8 +1,8 @@
 //! The command line that goes into an image.
 
 use crate::error::CommandLineError;
+use guest_interface::command_line::builder::{CommandLineBuilder, TooLong};
 use guest_interface::command_line::{LOG, Words};
-use guest_interface::command_line_builder::{CommandLineBuilder, TooLong};
 
 /// The line `log=LEVEL -- ARGUMENTS`, without dashes if there are no arguments. `arguments` are words as on a guest's command
 /// line: separated by white space, in double quotes where they hold some.

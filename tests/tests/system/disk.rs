@@ -43,7 +43,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 
 /// A disk image in a folder of its own.
 pub(crate) struct Disk {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     _folder: TempDir,
 }
 
@@ -53,6 +53,10 @@ impl Disk {
         let path = folder.path().join("disk,raw");
         make(context, appliance, &path, options)?.status(0)?;
         Ok(Self { path, _folder: folder })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn hello(context: &Context) -> Result<Self, Failure> {

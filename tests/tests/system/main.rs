@@ -12,6 +12,7 @@ mod corruption;
 mod disk;
 mod disk_direct;
 mod environment;
+mod firmware;
 mod forbidden;
 mod hello;
 mod host;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         corruption::trials,
         disk::trials,
         disk_direct::trials,
+        firmware::trials,
         bios::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();

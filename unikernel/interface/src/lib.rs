@@ -12,7 +12,6 @@ extern crate alloc;
 
 #[cfg(feature = "alloc")]
 pub mod command_line;
-pub mod command_line_builder;
 pub mod console;
 #[cfg(feature = "alloc")]
 pub mod debug_stream;

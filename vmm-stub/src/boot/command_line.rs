@@ -4,8 +4,8 @@
 //! a variable that of another value of it, and arguments that of all arguments. All else stays as the image says.
 
 use crate::error::Error;
+use guest_interface::command_line::builder::{CommandLineBuilder, TooLong};
 use guest_interface::command_line::{AUDIT, DUMP_ADDRESS_SPACE, LOG, TERMINAL};
-use guest_interface::command_line_builder::{CommandLineBuilder, TooLong};
 use guest_interface::environment::{ENVIRONMENT, Variable};
 use std::ffi::OsString;
 

@@ -84,6 +84,11 @@ impl DiskImage {
         Ok(image)
     }
 
+    /// The file alone.
+    pub(crate) fn into_file(self) -> OpenFile {
+        self.file
+    }
+
     fn header(&self) -> Result<&Header, Error> {
         self.header.as_ref().map_err(|error| {
             self.error(match error {

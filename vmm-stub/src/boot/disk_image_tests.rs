@@ -108,7 +108,7 @@ fn read(disk: &[u8]) -> Result<(String, Image), Error> {
             let image = disk.read_image(MemoryLen::new(16 << 20).unwrap())?;
             Ok((disk.command_line()?, image))
         }
-        ImageFile::Appliance(_) => panic!("it is taken for no disk"),
+        ImageFile::Elf(_) | ImageFile::Unknown(_) => panic!("it is taken for no disk"),
     }
 }
 
@@ -236,5 +236,5 @@ fn without_our_signature_it_is_no_disk() {
     let mut disk = disk(&header());
     disk[HEADER_AT] = b'G';
     let file = TestFile::new(&disk);
-    assert!(matches!(ImageFile::open(&file.0).unwrap(), ImageFile::Appliance(_)));
+    assert!(matches!(ImageFile::open(&file.0).unwrap(), ImageFile::Unknown(_)));
 }

@@ -144,7 +144,7 @@ pub struct Segment {
 
 impl Segment {
     /// The address behind it; none that was checked overflows.
-    const fn end(&self) -> u64 {
+    pub(crate) const fn end(&self) -> u64 {
         self.address + self.memory_len
     }
 }

@@ -1,12 +1,13 @@
 //! The file that a user gives to be booted: an appliance's ELF file, or a disk image with one on it.
 
 use crate::boot::disk_image::DiskImage;
-use crate::boot::image::{IMAGE_LEN_MAX, Image};
+use crate::boot::image::{IMAGE_LEN_MAX, Image, ImageError};
 use crate::error::Error;
 use crate::memory::size::MemoryLen;
+use crate::regular_file;
 use image_header::{BLOCK_LEN, HEADER_BLOCK, HeaderError};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// How formats that hold a disk, but not block for block, begin: QEMU's docs/interop/qcow2, VMware's Virtual Disk Format 5.0,
@@ -36,14 +37,14 @@ impl OpenFile {
     /// [`Error::ReadImage`], [`Error::ImageNotAFile`].
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let unreadable = |source| Error::ReadImage { path: path.to_owned(), source };
-        // Not blocking, because opening a FIFO would otherwise wait for a writer.
-        let non_blocking = nix::fcntl::OFlag::O_NONBLOCK.bits();
-        let file = OpenOptions::new().read(true).custom_flags(non_blocking).open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(Error::ImageNotAFile(path.to_owned()));
-        }
-        Ok(Self { file, path: path.to_owned(), len_bytes: metadata.len() })
+        let opened = regular_file::open(path).map_err(unreadable)?;
+        let (file, len_bytes) = opened.ok_or_else(|| Error::ImageNotAFile(path.to_owned()))?;
+        Ok(Self { file, path: path.to_owned(), len_bytes })
+    }
+
+    /// The file alone.
+    pub(crate) fn into_file(self) -> File {
+        self.file
     }
 
     /// Reads a part of it.
@@ -69,10 +70,12 @@ impl OpenFile {
 /// A file to boot, by what it is.
 #[derive(Debug)]
 pub(crate) enum ImageFile {
-    /// Everything that is no disk; whether it is an appliance turns out when it is read.
-    Appliance(OpenFile),
+    /// An ELF file; whether it is an appliance turns out when it is read.
+    Elf(OpenFile),
     /// A disk with a header of ours, which may be damaged.
     Disk(Box<DiskImage>),
+    /// Anything else.
+    Unknown(OpenFile),
 }
 
 impl ImageFile {
@@ -89,8 +92,10 @@ impl ImageFile {
         if let Some((_, format)) = OTHER_FORMATS.iter().find(|(magic, _)| start.starts_with(magic)) {
             return Err(Error::DiskFormat { path: file.path, format });
         }
-        let is_elf = start.starts_with(&elf::abi::ELFMAGIC);
-        if !is_elf && file.len_bytes >= HEADER_AT + BLOCK_LEN as u64 {
+        if start.starts_with(&elf::abi::ELFMAGIC) {
+            return Ok(Self::Elf(file));
+        }
+        if file.len_bytes >= HEADER_AT + BLOCK_LEN as u64 {
             let mut header = [0; BLOCK_LEN];
             file.read_exact_at(&mut header, HEADER_AT)?;
             match image_header::Header::decode(&header) {
@@ -98,7 +103,7 @@ impl ImageFile {
                 header => return Ok(Self::Disk(Box::new(DiskImage::new(file, header)))),
             }
         }
-        Ok(Self::Appliance(file))
+        Ok(Self::Unknown(file))
     }
 
     /// Reads and checks the image that is in it.
@@ -109,8 +114,9 @@ impl ImageFile {
     /// For a file that can't be read, is damaged, or is no image for this machine.
     pub(crate) fn read_image(&self, memory: MemoryLen) -> Result<Image, Error> {
         match self {
-            Self::Appliance(file) => parse(file, file.read(0, file.len_bytes)?, memory),
+            Self::Elf(file) => parse(file, file.read(0, file.len_bytes)?, memory),
             Self::Disk(disk) => disk.read_image(memory),
+            Self::Unknown(file) => Err(Error::Image { path: file.path.clone(), source: ImageError::NotElf }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::host::qemu;
-use crate::qemu::arguments::{Guest, Kernel};
+use crate::qemu::arguments::{Content, Guest};
 use crate::qemu::status::{self, QemuEnd};
 use crate::report::Ending;
 use crate::result::Published;
@@ -42,9 +42,9 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("watch QEMU"))?;
     let status_path = path_of(&writer);
     let mut inherited = vec![OwnedFd::from(writer)];
-    let kernel_path = match guest.kernel {
-        Kernel::File(path) => path.to_owned(),
-        Kernel::Bytes(bytes) => {
+    let content_path = match guest.content {
+        Content::Kernel { path, bytes: None, .. } | Content::Disk { path, .. } => path.to_owned(),
+        Content::Kernel { bytes: Some(bytes), .. } => {
             let file = memory_file(bytes).map_err(Error::system("hand the kernel to QEMU"))?;
             let path = path_of(&file);
             inherited.push(file.into());
@@ -52,7 +52,7 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
         }
     };
     let mut command = Command::new(program);
-    command.args(guest.arguments(&status_path, &kernel_path)).stdin(Stdio::null());
+    command.args(guest.arguments(&status_path, &content_path)).stdin(Stdio::null());
     let started = Instant::now();
     let mut child = start(command, inherited).map_err(Error::QemuStart)?;
 
