@@ -163,12 +163,20 @@ _test-loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
         cargo test --locked --release --package unikernel --lib loom_
 
-# Build the VMM, the appliances and the disk image tool into target/release and target/appliances.
-build: (_guests "appliances" appliances) _vmm-stub
+# Build the VMM, the appliances, the disk image tool and the ROM into target/release, target/appliances and target/firmware.
+build: (_guests "appliances" appliances) _vmm-stub firmware
     @cargo build --quiet --locked --release --package disk-image
+
+# Build the ROM, which a VMM starts at the reset vector, into target/firmware.
+firmware: _rust-target
+    @cargo build --quiet --locked --profile guest --target {{ guest_target }} --package freehold-rom
+    @install -D -m 644 {{ quote(target_dir) }}/{{ guest_target }}/guest/freehold-rom \
+        {{ quote(target_dir) }}/firmware/freehold.rom
 
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
+
+# The ROM is looked at by itself: with the guests, it would get the features that they ask for, and an allocator with them.
 
 # Check formatting and lints, for host and guest.
 lint: _rust-target
@@ -178,6 +186,7 @@ lint: _rust-target
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
         {{ prepend("--package ", appliances + " " + test_guests) }} -- -D warnings
+    cargo clippy --quiet --locked --target {{ guest_target }} --package freehold-rom -- -D warnings
 
 # Measure and print figures beside their targets: `just bench boot`.
 bench what="boot": build _build-test-guests _qemu

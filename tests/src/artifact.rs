@@ -59,6 +59,14 @@ impl Artifacts {
     pub fn disk_image(&self) -> Result<PathBuf, MissingArtifact> {
         existing(&self.folder, "release/disk-image")
     }
+
+    /// The ROM, which only QEMU starts.
+    ///
+    /// # Errors
+    /// [`MissingArtifact`].
+    pub fn rom(&self) -> Result<PathBuf, MissingArtifact> {
+        existing(&self.folder, "firmware/freehold.rom")
+    }
 }
 
 fn existing(folder: &Path, name: &str) -> Result<PathBuf, MissingArtifact> {

@@ -32,5 +32,6 @@ pub mod paging;
 pub mod process;
 pub mod random;
 pub mod reset_rom;
+pub mod rom;
 pub mod start_stub;
 pub mod verdict;

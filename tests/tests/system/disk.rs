@@ -43,7 +43,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 
 /// A disk image in a folder of its own.
 pub(crate) struct Disk {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     _folder: TempDir,
 }
 
@@ -55,15 +55,11 @@ impl Disk {
         Ok(Self { path, _folder: folder })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn hello(context: &Context) -> Result<Self, Failure> {
         Self::make(context, &context.artifacts.hello, &[])
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         fs::read(&self.path).map_err(Failure::start)
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 /// Without the options that [`Context::boot`] gives all others.
 fn run(context: &Context, lane: Lane, disk: &Disk, rest: &[&str]) -> Result<Verdict, Failure> {
     let mut command = Command::new(&context.artifacts.vmm_stub);
-    command.arg("run").arg(disk.path()).args(lane.options()).args(["--memory", "64M", "--timeout", "30s"]);
+    command.arg("run").arg(&disk.path).args(lane.options()).args(["--memory", "64M", "--timeout", "30s"]);
     let running = Running::start(command.args(rest)).map_err(Failure::start)?;
     Verdict::new(&command, running.end(LIMIT))
 }
@@ -107,13 +107,13 @@ fn damaged(context: &Context) -> Outcome {
         ),
     ] {
         disk.spoil(|bytes| bytes[place] ^= 1)?;
-        refused(context, disk.path(), message)?;
+        refused(context, &disk.path, message)?;
         disk.spoil(|bytes| bytes[place] ^= 1)?;
     }
     let mut lying = header;
     lying.entry += 4;
     disk.replace_header(&lying)?;
-    refused(context, disk.path(), "is damaged: the header does not describe the kernel")
+    refused(context, &disk.path, "is damaged: the header does not describe the kernel")
 }
 
 fn truncated(context: &Context) -> Outcome {
@@ -121,7 +121,7 @@ fn truncated(context: &Context) -> Outcome {
     for block in [header.kernel_block + 9, header.kernel_block, header.command_line_block] {
         let disk = Disk::hello(context)?;
         disk.spoil(|bytes| bytes.truncate(block as usize * BLOCK_LEN))?;
-        refused(context, disk.path(), "is truncated: it has ")?;
+        refused(context, &disk.path, "is truncated: it has ")?;
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ fn truncated(context: &Context) -> Outcome {
 fn foreign(context: &Context) -> Outcome {
     let disk = Disk::hello(context)?;
     disk.spoil(|bytes| bytes[HEADER_AT] = b'G')?;
-    refused(context, disk.path(), "it is not an ELF file, nor a disk image of Freehold")
+    refused(context, &disk.path, "it is not an ELF file, nor a disk image of Freehold")
 }
 
 fn other_formats(context: &Context) -> Outcome {

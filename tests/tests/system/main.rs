@@ -23,6 +23,7 @@ mod misbehave;
 mod new;
 mod paging;
 mod refusal;
+mod rom;
 mod stopping;
 mod stress;
 
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         disk_direct::trials,
         firmware::trials,
         bios::trials,
+        rom::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()
