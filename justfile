@@ -13,7 +13,7 @@ test_guests := "misbehave kernel-tests"
 default:
     @just --list --unsorted
 
-# Build, then boot an appliance, or a crate that `just new` made: `just run [NAME | FOLDER] [vmm-stub options] [-- arguments]`.
+# Build, then boot an appliance, a crate of `just new` or an image: `just run [NAME | FOLDER | FILE] [options] [-- arguments]`.
 [no-exit-message]
 [positional-arguments]
 run *arguments: build
@@ -33,6 +33,9 @@ run *arguments: build
             exit 116
         fi
         exec "${just[@]}" _start "${options[@]}" -- "$image" "${@:2}"
+    fi
+    if [[ -f $appliance ]]; then
+        exec "${just[@]}" _start "${options[@]}" -- "$appliance" "${@:2}"
     fi
     if [[ ! -f $appliance/Cargo.toml ]]; then
         echo "just run: there is no crate in '$appliance'; make one with \`just new PATH\`" >&2

@@ -13,6 +13,7 @@
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
 //! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
+//! | [`reset_rom`] | the least firmware there can be, to try what a machine gives it |
 //! | [`hugetlb_pool`] | the host's pool of 2 MiB pages, for a while as large as a test needs it |
 //! | [`contest`], [`random`] | benchmarks of several contestants by turns, and what they draw from |
 //! | [`memory_stress`] | runs of memory-stress in a guest and as a process, to compare |
@@ -32,6 +33,7 @@ pub mod paging;
 pub mod process;
 pub mod qemu;
 pub mod random;
+pub mod reset_rom;
 pub mod rom;
 pub mod start_stub;
 pub mod verdict;

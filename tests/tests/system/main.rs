@@ -11,7 +11,9 @@ mod command_line_file;
 mod context;
 mod corruption;
 mod disk;
+mod disk_direct;
 mod environment;
+mod firmware;
 mod forbidden;
 mod formats;
 mod hello;
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
         corruption::trials,
         disk::trials,
         formats::trials,
+        disk_direct::trials,
+        firmware::trials,
         bios::trials,
         rom::trials,
     ];
