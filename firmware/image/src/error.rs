@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file can't be read.
-    #[error("can't read '{}': {source}", path.display())]
+    #[error("can't read {path:?}: {source}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -19,13 +19,13 @@ pub enum Error {
         source: io::Error,
     },
     /// Neither an appliance nor an image is so long.
-    #[error("'{}' is longer than 2 GiB; give the file that the image was made as", path.display())]
+    #[error("{path:?} is longer than 2 GiB; give the file that the image was made as")]
     FileTooLong {
         /// The file.
         path: PathBuf,
     },
     /// The image can't be written: no room, no permission.
-    #[error("can't write '{}': {source}", path.display())]
+    #[error("can't write {path:?}: {source}")]
     Write {
         /// The image.
         path: PathBuf,
@@ -33,9 +33,21 @@ pub enum Error {
         source: io::Error,
     },
     /// There is a file already.
-    #[error("'{}' exists; give --force to replace it, or another path", path.display())]
+    #[error("{path:?} exists; give --force to replace it, or another path")]
     Exists {
         /// The image.
+        path: PathBuf,
+    },
+    /// A device, a folder, or a link: a file of that name would take its place, and not write to it.
+    #[error("{path:?} is no regular file; give the path of a file, which `dd` copies to a disk")]
+    NoFile {
+        /// What was to be the image.
+        path: PathBuf,
+    },
+    /// The image would take the place of what it is made of.
+    #[error("{path:?} is the appliance itself; give the image another path")]
+    OverTheAppliance {
+        /// Both.
         path: PathBuf,
     },
     /// A format that this tool does not write.
@@ -45,13 +57,13 @@ pub enum Error {
         format: String,
     },
     /// The file's name has no room in the header, or is not UTF-8.
-    #[error("'{}' has no name of at most {NAME_LEN_MAX} bytes of UTF-8; copy it to one", path.display())]
+    #[error("{path:?} has no name of at most {NAME_LEN_MAX} bytes of UTF-8; copy it to one")]
     Name {
         /// The appliance.
         path: PathBuf,
     },
     /// The appliance is none, or none that the loader can load.
-    #[error("'{}' {source}", path.display())]
+    #[error("{path:?} {source}")]
     Kernel {
         /// The appliance.
         path: PathBuf,
@@ -65,7 +77,7 @@ pub enum Error {
     #[error("can't make the partition table: {0}")]
     PartitionTable(String),
     /// The disk can't be made into an image of the format.
-    #[error("can't make '{}': {source}", path.display())]
+    #[error("can't make {path:?}: {source}")]
     Pack {
         /// The image.
         path: PathBuf,
@@ -73,7 +85,7 @@ pub enum Error {
         source: PackError,
     },
     /// There is no libvirt domain of an image.
-    #[error("'{}' {source}", path.display())]
+    #[error("{path:?} {source}")]
     Libvirt {
         /// The image.
         path: PathBuf,
@@ -81,7 +93,7 @@ pub enum Error {
         source: LibvirtError,
     },
     /// The file is no image that boots.
-    #[error("'{}' {source}", path.display())]
+    #[error("{path:?} {source}")]
     Image {
         /// The image.
         path: PathBuf,

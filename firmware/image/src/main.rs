@@ -8,6 +8,8 @@ use disk_image::format::Format;
 use disk_image::inspect::inspect;
 use disk_image::libvirt::{Domain, Firmware, Memory};
 use disk_image::{command_line, file};
+use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -80,15 +82,24 @@ fn main() -> ExitCode {
         }
     };
     match done {
-        Ok(said) => {
-            println!("{said}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("disk-image: {error}");
-            ExitCode::FAILURE
-        }
+        Ok(said) => say(&said),
+        Err(error) => fail(format_args!("{error}")),
     }
+}
+
+/// Prints something. Nobody has to read it, but it must not be lost.
+fn say(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(format_args!("can't print to stdout: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(reason: fmt::Arguments<'_>) -> ExitCode {
+    let _ = writeln!(io::stderr(), "disk-image: {reason}");
+    ExitCode::FAILURE
 }
 
 fn write_image(
@@ -101,6 +112,7 @@ fn write_image(
 ) -> Result<String, Error> {
     let format: Format = format.parse()?;
     let command_line = command_line::build(log, args)?;
+    file::check_place(output, appliance, force)?;
     let bytes = file::read(appliance)?;
     let content = Content { path: appliance, appliance: &bytes, command_line: &command_line };
     let disk = make(&content, format.layout())?;
