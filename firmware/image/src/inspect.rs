@@ -1,9 +1,11 @@
 //! Says what is on a disk image, after checking all of it.
 
-use crate::disk::{PARTITION_NAME, blocks, disk_blocks, header_segments};
+use crate::disk::{PARTITION_NAME, SYSTEM_PARTITION_NAME, blocks, header_segments, partition_guid};
 use crate::error::ImageError;
 use crate::kernel::Kernel;
+use crate::system_partition::{self, check_loader};
 use bios_loader::BOOT_CODE_LEN;
+use gpt::partition::Partition;
 use gpt::{GptConfig, partition_types};
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, HeaderError};
 use sha2::{Digest, Sha256};
@@ -20,7 +22,15 @@ pub struct Report {
     command_line: String,
     disk_guid: String,
     is_boot_code_known: bool,
+    uefi_loader: Option<LoaderFile>,
     len_bytes: usize,
+}
+
+/// What is known of a UEFI loader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LoaderFile {
+    len_bytes: usize,
+    sha256: [u8; 32],
 }
 
 /// Reads and checks an image.
@@ -37,8 +47,7 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
         HeaderError::OtherVersion(version) => ImageError::OtherVersion { version },
     })?;
 
-    let end_block = header.kernel_block.saturating_add(blocks(header.kernel_len as usize));
-    let expected = disk_blocks(end_block) * BLOCK_LEN as u64;
+    let expected = len_by_partition_table(disk)?;
     let truncated = ImageError::Truncated { len_bytes: disk.len(), expected };
     if (disk.len() as u64) < expected {
         return Err(truncated);
@@ -73,32 +82,107 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     if segments != header.segments || read.entry != header.entry {
         return Err(damaged("the header does not describe the kernel"));
     }
-    let disk_guid = check_partitions(&disk[..expected as usize], end_block)?;
-    Ok(Report { header, command_line, disk_guid, is_boot_code_known, len_bytes: disk.len() })
+    let partitions = Partitions::read(&disk[..expected as usize])?;
+    let system_partition = partitions.check(&header)?;
+    let uefi_loader = system_partition.map(|partition| {
+        let (first, len) = (partition.first_lba as u32, partition.last_lba - partition.first_lba + 1);
+        let volume = of(first, u32::try_from(len * BLOCK_LEN as u64).unwrap_or(u32::MAX))?;
+        if partition.part_guid != partition_guid(volume) {
+            return Err(damaged("the EFI system partition is not as it was written"));
+        }
+        check_system_partition(volume, header_block, line, kernel)
+    });
+    Ok(Report {
+        command_line,
+        disk_guid: partitions.disk_guid,
+        is_boot_code_known,
+        uefi_loader: uefi_loader.transpose()?,
+        len_bytes: disk.len(),
+        header,
+    })
 }
 
-/// Checks the partition table and its copy. Returns the disk's GUID.
-fn check_partitions(disk: &[u8], end_block: u32) -> Result<String, ImageError> {
-    let unreadable =
-        |_| ImageError::Damaged { part: "the partition table or its copy at the end can't be read" };
-    let config = GptConfig::new().only_valid_headers(true);
-    let table = config.open_from_device(Cursor::new(disk.to_vec())).map_err(unreadable)?;
-    let expected = (u64::from(HEADER_BLOCK), u64::from(end_block) - 1);
-    let mut partitions = table.partitions().values().filter(|partition| partition.is_used());
-    let is_ours = partitions.next().is_some_and(|partition| {
-        (partition.first_lba, partition.last_lba) == expected
-            && partition.part_type_guid == partition_types::BIOS
-            && partition.name == PARTITION_NAME
-    });
-    if !is_ours {
-        return Err(ImageError::Damaged { part: "the partition is not where header and kernel are" });
+/// The length in bytes that a disk has by its partition table, whose copy ends it (UEFI specification 5.3.2).
+fn len_by_partition_table(disk: &[u8]) -> Result<u64, ImageError> {
+    const HEADER_LEN: usize = 92;
+    const CRC: std::ops::Range<usize> = 16..20;
+    let damaged = ImageError::Damaged { part: "the partition table can't be read" };
+    let header: &[u8; HEADER_LEN] =
+        part(disk, 1, HEADER_LEN as u32).and_then(<[u8]>::first_chunk).ok_or(damaged.clone())?;
+    let mut without_crc = *header;
+    without_crc[CRC].fill(0);
+    let is_good =
+        header.starts_with(b"EFI PART") && header[CRC] == crc32fast::hash(&without_crc).to_le_bytes();
+    let copy = header[32..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).filter(|_| is_good);
+    Ok(copy.ok_or(damaged)?.saturating_add(1).saturating_mul(BLOCK_LEN as u64))
+}
+
+/// What the partition table says.
+struct Partitions {
+    disk_guid: String,
+    used: Vec<Partition>,
+}
+
+impl Partitions {
+    /// Reads the partition table and its copy.
+    fn read(disk: &[u8]) -> Result<Self, ImageError> {
+        let unreadable =
+            |_| ImageError::Damaged { part: "the partition table or its copy at the end can't be read" };
+        let config = GptConfig::new().only_valid_headers(true);
+        let table = config.open_from_device(Cursor::new(disk.to_vec())).map_err(unreadable)?;
+        let used = table.partitions().values().filter(|partition| partition.is_used()).cloned().collect();
+        Ok(Self { disk_guid: table.guid().to_string(), used })
     }
-    Ok(table.guid().to_string())
+
+    /// Checks that partitions are where the header says that what is in them is. Returns the EFI system partition.
+    fn check(&self, header: &Header) -> Result<Option<&Partition>, ImageError> {
+        let is = |partition: &Partition, kind, name, first: u64, last: Option<u64>| {
+            partition.part_type_guid == kind
+                && partition.name == name
+                && partition.first_lba == first
+                && last.is_none_or(|last| last == partition.last_lba)
+        };
+        let stage_end = u64::from(HEADER_BLOCK) + 1 + u64::from(header.stage_blocks);
+        let kernel_end = u64::from(header.kernel_block) + u64::from(blocks(header.kernel_len as usize));
+        let is_bios = |partition: &Partition, end: u64| {
+            is(partition, partition_types::BIOS, PARTITION_NAME, HEADER_BLOCK.into(), Some(end - 1))
+        };
+        let is_system = |partition: &Partition| {
+            let first = stage_end.next_multiple_of(8);
+            is(partition, partition_types::EFI, SYSTEM_PARTITION_NAME, first, None)
+        };
+        match &self.used[..] {
+            [bios] if is_bios(bios, kernel_end) => Ok(None),
+            [bios, system] if is_bios(bios, stage_end) && is_system(system) => Ok(Some(system)),
+            _ => Err(ImageError::Damaged { part: "the partitions are not where header and kernel are" }),
+        }
+    }
+}
+
+/// Checks that the EFI system partition has the files that the rest of the disk speaks of.
+fn check_system_partition(
+    volume: &[u8],
+    header: &[u8],
+    command_line: &[u8],
+    kernel: &[u8],
+) -> Result<LoaderFile, ImageError> {
+    let damaged = |part| ImageError::Damaged { part };
+    let files = system_partition::read(volume)
+        .map_err(|_| damaged("a file of the EFI system partition can't be read"))?;
+    if (&*files.header, &*files.command_line, &*files.kernel) != (header, command_line, kernel) {
+        return Err(damaged("the files of the EFI system partition are not what the BIOS loader loads"));
+    }
+    check_loader(&files.loader).map_err(|_| damaged("the UEFI loader is none"))?;
+    Ok(LoaderFile { len_bytes: files.loader.len(), sha256: Sha256::digest(&files.loader).into() })
 }
 
 /// Bytes on the disk from a block on.
 fn part(disk: &[u8], block: u32, len_bytes: u32) -> Option<&[u8]> {
     disk.get(block as usize * BLOCK_LEN..)?.get(..len_bytes as usize)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for Report {
@@ -114,9 +198,16 @@ impl fmt::Display for Report {
             header.stage_blocks as usize * BLOCK_LEN,
             header.stage_crc
         )?;
-        let sha256: String = header.kernel_sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(loader) = &self.uefi_loader {
+            writeln!(
+                formatter,
+                "loader        UEFI, {} bytes, SHA-256 {}",
+                loader.len_bytes,
+                hex(&loader.sha256)
+            )?;
+        }
         writeln!(formatter, "kernel        {}, {} bytes", header.name, header.kernel_len)?;
-        writeln!(formatter, "SHA-256       {sha256}")?;
+        writeln!(formatter, "SHA-256       {}", hex(&header.kernel_sha256))?;
         writeln!(formatter, "PVH entry     {:#x}", header.entry)?;
         for segment in &header.segments {
             writeln!(
@@ -132,33 +223,96 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Content, make};
+    use crate::disk::{Content, UefiLoader, make};
+    use crate::system_partition::Files;
+    use crate::system_partition::tests::loader;
     use crate::test_appliance::appliance;
     use std::path::Path;
 
     const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
+    fn made(uefi_loader: Option<&[u8]>) -> Vec<u8> {
+        let (appliance, path) = (appliance(), Path::new("folder/tiny"));
+        let uefi_loader = uefi_loader.map(|bytes| UefiLoader { path, bytes });
+        make(&Content { path, appliance: &appliance, command_line: "log=info -- one", uefi_loader }).unwrap()
+    }
+
     fn disk() -> Vec<u8> {
-        let appliance = appliance();
-        let path = Path::new("folder/tiny");
-        make(&Content { path, appliance: &appliance, command_line: "log=info -- one" }).unwrap()
+        made(None)
+    }
+
+    fn disk_with_uefi() -> Vec<u8> {
+        made(Some(&loader()))
+    }
+
+    fn header_of(disk: &[u8]) -> Header {
+        Header::decode(disk[HEADER_AT..].first_chunk().unwrap()).unwrap()
     }
 
     fn header() -> Header {
-        Header::decode(disk()[HEADER_AT..].first_chunk().unwrap()).unwrap()
+        header_of(&disk())
     }
 
     #[test]
     fn a_good_image_is_reported() {
-        let report = inspect(&disk()).unwrap().to_string();
-        for line in [
-            "kernel        tiny, 4696 bytes\n",
-            "PVH entry     0x200040\n",
-            "segment       0x200000, 8192 bytes, 600 from block ",
-            "command line  log=info -- one",
-        ] {
-            assert!(report.contains(line), "{report}");
+        for disk in [disk(), disk_with_uefi()] {
+            let report = inspect(&disk).unwrap().to_string();
+            for line in [
+                "kernel        tiny, 4696 bytes\n",
+                "PVH entry     0x200040\n",
+                "segment       0x200000, 8192 bytes, 600 from block ",
+                "command line  log=info -- one",
+            ] {
+                assert!(report.contains(line), "{report}");
+            }
         }
+        let loader = format!("UEFI, 1024 bytes, SHA-256 {}\n", hex(&Sha256::digest(loader())));
+        assert!(inspect(&disk_with_uefi()).unwrap().to_string().contains(&loader), "{loader}");
+        assert!(!inspect(&disk()).unwrap().to_string().contains("UEFI"));
+    }
+
+    /// A byte in each block of the EFI system partition, which the second entry of the table is about.
+    #[test]
+    fn every_change_of_the_system_partition_is_noticed() {
+        let disk = disk_with_uefi();
+        let block =
+            |at: usize| u64::from_le_bytes(*disk[2 * BLOCK_LEN + 128 + at..].first_chunk().unwrap()) as usize;
+        let (first, last) = (block(32), block(40));
+        assert!(last > first + 10, "{first} to {last}");
+        for block in first..=last {
+            let mut spoilt = disk.clone();
+            spoilt[block * BLOCK_LEN + block % BLOCK_LEN] ^= 1;
+            inspect(&spoilt).unwrap_err();
+        }
+    }
+
+    /// Partitions whose GUIDs are right, and whose files are not those of the header.
+    #[test]
+    fn a_system_partition_of_another_disk_is_noticed() {
+        let (disk, appliance, loader) = (disk_with_uefi(), appliance(), loader());
+        let line = &b"log=info -- one\0"[..];
+        let header = &disk[HEADER_AT..HEADER_AT + BLOCK_LEN];
+        let check = |loader, of_files: [&[u8]; 3]| {
+            let [header_file, command_line, kernel] = of_files;
+            let files = Files { loader, header: header_file, command_line, kernel };
+            let volume = system_partition::make(&files).unwrap();
+            check_system_partition(&volume, header, line, &appliance).map(drop)
+        };
+        let damaged = |part| Err(ImageError::Damaged { part });
+        assert_eq!(check(&loader, [header, line, &appliance]), Ok(()));
+        for files in [
+            [&[0; 512], line, &appliance],
+            [header, b"log=info -- two\0", &appliance],
+            [header, line, &appliance[1..]],
+        ] {
+            let part = "the files of the EFI system partition are not what the BIOS loader loads";
+            assert_eq!(check(&loader, files), damaged(part));
+        }
+        assert_eq!(check(b"MZ", [header, line, &appliance]), damaged("the UEFI loader is none"));
+        assert_eq!(
+            check_system_partition(&[0; 4096], header, line, &appliance).map(drop),
+            damaged("a file of the EFI system partition can't be read")
+        );
     }
 
     #[test]
@@ -210,14 +364,15 @@ mod tests {
 
     #[test]
     fn every_length_is_named_truncated_or_foreign() {
-        let disk = disk();
-        for len in (0..disk.len()).step_by(509).chain([disk.len() - 1]) {
-            match inspect(&disk[..len]).unwrap_err() {
-                ImageError::Foreign { .. } => assert!(len < HEADER_AT + BLOCK_LEN, "{len}"),
-                ImageError::Truncated { len_bytes, expected } => {
-                    assert_eq!((len_bytes, expected), (len, disk.len() as u64));
+        for disk in [disk(), disk_with_uefi()] {
+            for len in (0..disk.len()).step_by(509).chain([disk.len() - 1]) {
+                match inspect(&disk[..len]).unwrap_err() {
+                    ImageError::Foreign { .. } => assert!(len < HEADER_AT + BLOCK_LEN, "{len}"),
+                    ImageError::Truncated { len_bytes, expected } => {
+                        assert_eq!((len_bytes, expected), (len, disk.len() as u64));
+                    }
+                    error => panic!("{len}: {error}"),
                 }
-                error => panic!("{len}: {error}"),
             }
         }
     }

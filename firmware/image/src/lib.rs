@@ -1,10 +1,11 @@
-//! Disk images: a raw disk that a BIOS boots, with an appliance and its command line on it.
+//! Disk images: a raw disk that a BIOS boots, and UEFI firmware if it has the loader for that, with an appliance and its command line on it.
 //!
 //! | module | what it is about |
 //! |---|---|
 //! | [`kernel`] | what of an appliance is loaded, and where |
 //! | [`command_line`] | what the guest is told |
 //! | [`disk`] | the layout of a disk |
+//! | [`system_partition`] | the part of it that UEFI firmware reads |
 //! | [`inspect`] | what is on a disk, if all of it is as it was written |
 //! | [`file`] | writing it as a whole, or not at all |
 //! | [`error`] | what can go wrong |
@@ -15,5 +16,6 @@ pub mod error;
 pub mod file;
 pub mod inspect;
 pub mod kernel;
+mod system_partition;
 #[cfg(test)]
 mod test_appliance;

@@ -2,7 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use disk_image::disk::{Content, make};
+use disk_image::disk::{Content, UefiLoader, make};
 use disk_image::error::Error;
 use disk_image::inspect::inspect;
 use disk_image::{command_line, file};
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Makes disk images that boot an appliance under a PC's BIOS.
+/// Makes disk images that boot an appliance under a PC's BIOS and UEFI firmware.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -36,6 +36,9 @@ enum Command {
         /// Log level of the kernel.
         #[arg(long, default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS))]
         log: String,
+        /// The UEFI loader, as `just build` leaves it; without one, only a BIOS boots the image.
+        #[arg(long, value_name = "FILE")]
+        uefi_loader: Option<PathBuf>,
         /// Replace the image if it exists.
         #[arg(long)]
         force: bool,
@@ -52,8 +55,9 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Make { appliance, output, format, args, log, force } => {
-            check_format(&format).and_then(|()| write_image(&appliance, &output, &args, &log, force))
+        Command::Make { appliance, output, format, args, log, uefi_loader, force } => {
+            let write = || write_image(&appliance, &output, &args, &log, uefi_loader.as_deref(), force);
+            check_format(&format).and_then(|()| write())
         }
         Command::Inspect { image } => say_what_is_on(&image),
     };
@@ -73,13 +77,25 @@ fn check_format(format: &str) -> Result<(), Error> {
     if format == "raw" { Ok(()) } else { Err(Error::UnknownFormat { format: format.to_owned() }) }
 }
 
-fn write_image(appliance: &Path, output: &Path, args: &str, log: &str, force: bool) -> Result<String, Error> {
+fn write_image(
+    appliance: &Path,
+    output: &Path,
+    args: &str,
+    log: &str,
+    uefi_loader: Option<&Path>,
+    force: bool,
+) -> Result<String, Error> {
     let command_line = command_line::build(log, args)?;
     let bytes = read(appliance)?;
-    let disk = make(&Content { path: appliance, appliance: &bytes, command_line: &command_line })?;
+    let loader = uefi_loader.map(read).transpose()?;
+    let loader = uefi_loader.zip(loader.as_deref()).map(|(path, bytes)| UefiLoader { path, bytes });
+    let content =
+        Content { path: appliance, appliance: &bytes, command_line: &command_line, uefi_loader: loader };
+    let disk = make(&content)?;
     file::write(output, &disk, force)?;
+    let firmware = if loader.is_some() { "BIOS or UEFI" } else { "BIOS" };
     Ok(format!(
-        "{}: {} bytes, boots {} with '{command_line}'",
+        "{}: {} bytes, boots {} with '{command_line}' under {firmware}",
         output.display(),
         disk.len(),
         appliance.display()
