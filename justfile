@@ -2,6 +2,8 @@
 
 target_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 guest_target := "x86_64-unknown-none"
+uefi_target := "x86_64-unknown-uefi"
+uefi_loader := target_dir / uefi_target / "uefi/uefi-loader.efi"
 appliances := "hello memory-stress"
 test_guests := "misbehave kernel-tests"
 
@@ -79,7 +81,7 @@ _start *arguments:
     cd {{ quote(invocation_directory()) }}
     exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
-# Make a disk image that a BIOS boots: `just image [appliance] [--args "…"] [--output FILE] [--force]`.
+# Make a disk image that BIOS and UEFI boot: `just image [appliance] [--args "…"] [--output FILE] [--force]`.
 [no-cd]
 [no-exit-message]
 [positional-arguments]
@@ -97,7 +99,7 @@ image *arguments: build
     for word in "$@"; do
         if [[ $word == --output || $word == --output=* ]]; then output=(); fi
     done
-    exec {{ quote(target_dir) }}/release/disk-image make "$file" "${output[@]}" "$@"
+    exec {{ quote(target_dir) }}/release/disk-image make "$file" --uefi-loader {{ quote(uefi_loader) }} "${output[@]}" "$@"
 
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.
 test what="all":
@@ -111,7 +113,7 @@ test what="all":
     esac
     @[ {{ quote(what) }} = help ] || {{ quote(just_executable()) }} _test-{{ quote(what) }}
 
-_test-all: build _build-test-guests _qemu
+_test-all: build _build-test-guests _qemu _ovmf
     cargo test --workspace --locked
 
 _test-npt: _qemu (_test-nested "npt")
@@ -151,21 +153,25 @@ _test-loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
         cargo test --locked --release --package unikernel --lib loom_
 
-# Build the VMM, the appliances and the disk image tool into target/release and target/appliances.
-build: (_guests "appliances" appliances) _vmm-stub
+# Build the VMM, the appliances, the disk image tool and the UEFI loader into target.
+build: (_guests "appliances" appliances) _vmm-stub _uefi-loader
     @cargo build --quiet --locked --release --package disk-image
 
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
 
-# Check formatting and lints, for host and guest.
-lint: _rust-target
+_uefi-loader: (_rust-target uefi_target)
+    @cargo build --quiet --locked --profile uefi --target {{ uefi_target }} --package uefi-loader
+
+# Check formatting and lints, for host, guest and UEFI.
+lint: _rust-target (_rust-target uefi_target)
     @rustup component list --installed | grep -q ^clippy || rustup component add clippy
     @rustup component list --installed | grep -q ^rustfmt || rustup component add rustfmt
     cargo fmt --check
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
         {{ prepend("--package ", appliances + " " + test_guests) }} -- -D warnings
+    cargo clippy --quiet --locked --target {{ uefi_target }} --package uefi-loader -- -D warnings
 
 # Measure and print figures beside their targets: `just bench boot`.
 bench what="boot": build _build-test-guests _qemu
@@ -223,19 +229,25 @@ _guests folder crates: _rust-target
             {{ quote(target_dir) }}/{{ guest_target }}/guest/$crate {{ quote(target_dir) }}/{{ folder }}/$crate >/dev/null || exit; \
     done
 
-# The guest's target, which the toolchain file alone does not fetch everywhere.
-_rust-target:
-    @rustup target list --installed | grep -qx {{ guest_target }} || rustup target add {{ guest_target }}
+# A target, which the toolchain file alone does not fetch everywhere.
+_rust-target target=guest_target:
+    @rustup target list --installed | grep -qx {{ target }} || rustup target add {{ target }}
 
 # QEMU, for guests where there is no KVM.
-_qemu:
+_qemu: (_package "QEMU" "qemu-system-x86" "command -v qemu-system-x86_64")
+
+# UEFI firmware for QEMU.
+_ovmf: (_package "OVMF" "ovmf" "compgen -G '/usr/share/OVMF/OVMF_CODE*.fd'")
+
+# What is there if the command `probe` succeeds is installed if it can be.
+_package name package probe:
     #!/usr/bin/env bash
     set -euo pipefail
-    if command -v qemu-system-x86_64 >/dev/null; then exit 0; fi
-    install='apt-get update && apt-get install --yes --no-install-recommends qemu-system-x86'
+    if {{ probe }} >/dev/null; then exit 0; fi
+    install='apt-get update && apt-get install --yes --no-install-recommends {{ package }}'
     if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
-        echo "installing QEMU: $install" >&2
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends qemu-system-x86 >/dev/null
+        echo "installing {{ name }}: $install" >&2
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends {{ package }} >/dev/null
     else
-        echo "QEMU is missing, so its tests can't run; install it with: sudo sh -c '$install'" >&2
+        echo "{{ name }} is missing, so its tests can't run; install it with: sudo sh -c '$install'" >&2
     fi

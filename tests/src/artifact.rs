@@ -59,6 +59,14 @@ impl Artifacts {
     pub fn disk_image(&self) -> Result<PathBuf, MissingArtifact> {
         existing(&self.folder, "release/disk-image")
     }
+
+    /// The UEFI loader that goes onto disk images.
+    ///
+    /// # Errors
+    /// [`MissingArtifact`].
+    pub fn uefi_loader(&self) -> Result<PathBuf, MissingArtifact> {
+        existing(&self.folder, "x86_64-unknown-uefi/uefi/uefi-loader.efi")
+    }
 }
 
 fn existing(folder: &Path, name: &str) -> Result<PathBuf, MissingArtifact> {

@@ -1,7 +1,8 @@
-//! Disk images, made by `disk-image` and booted by a BIOS: QEMU's machines with SeaBIOS.
+//! Disk images, made by `disk-image` and booted by a BIOS, QEMU's machines with SeaBIOS, or by UEFI firmware, OVMF.
 
 use crate::artifact::Artifacts;
 use crate::lane::Lane;
+use crate::ovmf::Ovmf;
 use crate::process::Running;
 use crate::verdict::{Failure, Verdict};
 use guest_interface::ports;
@@ -38,16 +39,46 @@ pub fn tool<I: AsRef<OsStr>>(
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
-    // A comma ends a value of QEMU's, unless it is doubled.
-    let drive = format!("file={},format=raw,snapshot=on", disk.display().to_string().replace(',', ",,"));
+    run(&mut qemu(machine, disk, memory), limit)
+}
+
+/// Boots a disk by UEFI on q35, as [`boot`] does by the BIOS, with more options for QEMU.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_by_uefi(
+    ovmf: &Ovmf,
+    disk: &Path,
+    memory: &str,
+    options: &[&str],
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    let flash = |file: &Path| format!("file={},if=pflash,format=raw", escaped(file));
+    let mut command = qemu("q35", disk, memory);
+    command.args(["-drive", &format!("{},readonly=on", flash(&ovmf.code))]);
+    command.args(["-drive", &format!("{},snapshot=on", flash(&ovmf.variables))]);
+    run(command.args(options), limit)
+}
+
+fn qemu(machine: &str, disk: &Path, memory: &str) -> Command {
+    let drive = format!("file={},format=raw,snapshot=on", escaped(disk));
     let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
         .args(["-device", &exit, "-drive", &drive]);
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    Verdict::new(&command, running.end(limit))
+    command
+}
+
+/// A comma ends a value of QEMU's, unless it is doubled.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+fn run(command: &mut Command, limit: Duration) -> Result<Verdict, Failure> {
+    let running = Running::start(command).map_err(Failure::start)?;
+    Verdict::new(command, running.end(limit))
 }
 
 /// What QEMU ends with when its guest gives `status`.

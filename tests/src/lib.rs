@@ -25,6 +25,7 @@ pub mod empty_guest;
 pub mod hugetlb_pool;
 pub mod lane;
 pub mod memory_stress;
+pub mod ovmf;
 pub mod paging;
 pub mod process;
 pub mod random;

@@ -13,9 +13,9 @@ use system_tests::lane::Lane;
 use system_tests::verdict::{Failure, Verdict};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: &str = "64M";
-const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
+pub(crate) const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let tests: [OnLane; 12] = [
@@ -42,13 +42,13 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
 }
 
 /// A disk image in a folder of its own.
-struct Disk {
-    path: PathBuf,
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
     _folder: TempDir,
 }
 
 impl Disk {
-    fn make(context: &Context, appliance: &Path, options: &[&str]) -> Result<Self, Failure> {
+    pub(crate) fn make(context: &Context, appliance: &Path, options: &[&str]) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::start)?;
         let path = folder.path().join("disk,raw");
         make(context, appliance, &path, options)?.status(0)?;
@@ -59,11 +59,11 @@ impl Disk {
         Self::make(context, &context.artifacts.hello, &[])
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         fs::read(&self.path).map_err(Failure::start)
     }
 
-    fn header(&self) -> Result<Header, Failure> {
+    pub(crate) fn header(&self) -> Result<Header, Failure> {
         let bytes = self.bytes()?;
         let block = bytes[HEADER_AT..].first_chunk();
         let header = block.and_then(|block| Header::decode(block).ok());
@@ -71,7 +71,7 @@ impl Disk {
     }
 
     /// Changes the image's bytes.
-    fn spoil(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<&Self, Failure> {
+    pub(crate) fn spoil(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<&Self, Failure> {
         let mut bytes = self.bytes()?;
         change(&mut bytes);
         fs::write(&self.path, bytes).map_err(Failure::start)?;
@@ -84,7 +84,7 @@ impl Disk {
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
 
-    fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
+    pub(crate) fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
         boot(lane, &self.path, MEMORY, LIMIT)
     }
 
@@ -128,7 +128,7 @@ fn longest_command_line(context: &Context, lane: Lane) -> Outcome {
 
 fn all_ram_above_4_gib(context: &Context, lane: Lane) -> Outcome {
     let verdict = boot(lane, &Disk::hello(context)?.path, "5G", LIMIT)?;
-    hello::has_ram(verdict.status(qemu_status(0))?, 5 << 20)
+    hello::has_ram(verdict.status(qemu_status(0))?, 5 << 20, hello::MISSING_KIB_MAX)
 }
 
 /// One more segment puts bytes of the first where another has nothing on the disk; its checksum is that of what has to be
