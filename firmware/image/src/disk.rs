@@ -43,7 +43,7 @@ pub(crate) const PARTITION_NAME: &str = "Freehold";
 pub(crate) const SYSTEM_PARTITION_NAME: &str = "Freehold UEFI";
 
 /// Kernel and EFI system partition begin at a multiple of this, in blocks: 4 KiB.
-const ALIGN_BLOCKS: u32 = 8;
+pub(crate) const ALIGN_BLOCKS: u32 = 8;
 
 /// What goes onto a disk.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +223,8 @@ pub(crate) fn blocks(len: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_appliance::appliance;
+    use crate::system_partition::tests::loader;
+    use crate::test_appliance::{CONTENT, appliance};
 
     /// The offsets that firmware/README.md names.
     #[test]
@@ -247,6 +248,46 @@ mod tests {
         holds((command_line + 9).next_multiple_of(0x1000), &appliance);
         holds(disk.len() - BLOCK_LEN, b"EFI PART");
         assert_eq!(disk.len(), 1008 * BLOCK_LEN);
+    }
+
+    /// The layout with a UEFI loader that firmware/README.md has.
+    #[test]
+    fn both_loaders_find_the_same_files() {
+        let (appliance, path, loader) = (appliance(), Path::new("tiny"), loader());
+        let uefi_loader = Some(UefiLoader { path, bytes: &loader });
+        let content = Content { path, appliance: &appliance, command_line: "log=info", uefi_loader };
+        let disk = make(&content).unwrap();
+        let from = |block: u32| &disk[block as usize * BLOCK_LEN..];
+        let header = Header::decode(from(HEADER_BLOCK).first_chunk().unwrap()).unwrap();
+        assert!(from(header.command_line_block).starts_with(b"log=info\0"));
+        assert!(from(header.kernel_block).starts_with(&appliance));
+        assert_eq!(header.check(), Ok(()));
+        assert_eq!(header.file_offset(&header.segments[0]), CONTENT as u64);
+
+        let table = GptConfig::new().open_from_device(Cursor::new(disk.clone())).unwrap();
+        let partitions: Vec<_> = table.partitions().values().filter(|it| it.is_used()).collect();
+        let [bios, system] = partitions[..] else { panic!("{partitions:?}") };
+        assert_eq!((&bios.part_type_guid, bios.first_lba), (&partition_types::BIOS, 40));
+        assert_eq!(bios.last_lba + 1, 41 + u64::from(header.stage_blocks));
+        assert_eq!(system.part_type_guid, partition_types::EFI);
+        assert_eq!(system.first_lba, (bios.last_lba + 1).next_multiple_of(8));
+        assert!(system.last_lba > u64::from(header.kernel_block + blocks(appliance.len())));
+        assert_ne!(bios.part_guid, system.part_guid);
+
+        let volume =
+            &from(system.first_lba as u32)[..(system.last_lba + 1 - system.first_lba) as usize * BLOCK_LEN];
+        let files = system_partition::read(volume).unwrap();
+        assert_eq!(files.header, header.encode());
+        assert_eq!(files.command_line, b"log=info\0");
+        assert!(files.kernel == appliance && files.loader == loader);
+    }
+
+    #[test]
+    fn a_program_that_is_no_loader_is_refused() {
+        let (appliance, path) = (appliance(), Path::new("tiny"));
+        let uefi_loader = Some(UefiLoader { path, bytes: &appliance });
+        let content = Content { path, appliance: &appliance, command_line: "", uefi_loader };
+        assert!(matches!(make(&content), Err(Error::UefiLoader { .. })));
     }
 
     #[test]

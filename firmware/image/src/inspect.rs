@@ -1,16 +1,14 @@
 //! Says what is on a disk image, after checking all of it.
 
-use crate::disk::{PARTITION_NAME, SYSTEM_PARTITION_NAME, blocks, header_segments, partition_guid};
+use crate::disk::{header_segments, partition_guid};
 use crate::error::ImageError;
 use crate::kernel::Kernel;
+use crate::partition_table::{self, Partitions};
 use crate::system_partition::{self, check_loader};
 use bios_loader::BOOT_CODE_LEN;
-use gpt::partition::Partition;
-use gpt::{GptConfig, partition_types};
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, HeaderError};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::io::Cursor;
 
 /// The signature that ends a boot sector.
 const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
@@ -47,7 +45,7 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
         HeaderError::OtherVersion(version) => ImageError::OtherVersion { version },
     })?;
 
-    let expected = len_by_partition_table(disk)?;
+    let expected = partition_table::disk_len(disk)?;
     let truncated = ImageError::Truncated { len_bytes: disk.len(), expected };
     if (disk.len() as u64) < expected {
         return Err(truncated);
@@ -85,8 +83,11 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     let partitions = Partitions::read(&disk[..expected as usize])?;
     let system_partition = partitions.check(&header)?;
     let uefi_loader = system_partition.map(|partition| {
-        let (first, len) = (partition.first_lba as u32, partition.last_lba - partition.first_lba + 1);
-        let volume = of(first, u32::try_from(len * BLOCK_LEN as u64).unwrap_or(u32::MAX))?;
+        let (first, len) = (
+            partition.first_lba as u32,
+            partition.last_lba.saturating_sub(partition.first_lba).saturating_add(1),
+        );
+        let volume = of(first, u32::try_from(len.saturating_mul(BLOCK_LEN as u64)).unwrap_or(u32::MAX))?;
         if partition.part_guid != partition_guid(volume) {
             return Err(damaged("the EFI system partition is not as it was written"));
         }
@@ -100,63 +101,6 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
         len_bytes: disk.len(),
         header,
     })
-}
-
-/// The length in bytes that a disk has by its partition table, whose copy ends it (UEFI specification 5.3.2).
-fn len_by_partition_table(disk: &[u8]) -> Result<u64, ImageError> {
-    const HEADER_LEN: usize = 92;
-    const CRC: std::ops::Range<usize> = 16..20;
-    let damaged = ImageError::Damaged { part: "the partition table can't be read" };
-    let header: &[u8; HEADER_LEN] =
-        part(disk, 1, HEADER_LEN as u32).and_then(<[u8]>::first_chunk).ok_or(damaged.clone())?;
-    let mut without_crc = *header;
-    without_crc[CRC].fill(0);
-    let is_good =
-        header.starts_with(b"EFI PART") && header[CRC] == crc32fast::hash(&without_crc).to_le_bytes();
-    let copy = header[32..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).filter(|_| is_good);
-    Ok(copy.ok_or(damaged)?.saturating_add(1).saturating_mul(BLOCK_LEN as u64))
-}
-
-/// What the partition table says.
-struct Partitions {
-    disk_guid: String,
-    used: Vec<Partition>,
-}
-
-impl Partitions {
-    /// Reads the partition table and its copy.
-    fn read(disk: &[u8]) -> Result<Self, ImageError> {
-        let unreadable =
-            |_| ImageError::Damaged { part: "the partition table or its copy at the end can't be read" };
-        let config = GptConfig::new().only_valid_headers(true);
-        let table = config.open_from_device(Cursor::new(disk.to_vec())).map_err(unreadable)?;
-        let used = table.partitions().values().filter(|partition| partition.is_used()).cloned().collect();
-        Ok(Self { disk_guid: table.guid().to_string(), used })
-    }
-
-    /// Checks that partitions are where the header says that what is in them is. Returns the EFI system partition.
-    fn check(&self, header: &Header) -> Result<Option<&Partition>, ImageError> {
-        let is = |partition: &Partition, kind, name, first: u64, last: Option<u64>| {
-            partition.part_type_guid == kind
-                && partition.name == name
-                && partition.first_lba == first
-                && last.is_none_or(|last| last == partition.last_lba)
-        };
-        let stage_end = u64::from(HEADER_BLOCK) + 1 + u64::from(header.stage_blocks);
-        let kernel_end = u64::from(header.kernel_block) + u64::from(blocks(header.kernel_len as usize));
-        let is_bios = |partition: &Partition, end: u64| {
-            is(partition, partition_types::BIOS, PARTITION_NAME, HEADER_BLOCK.into(), Some(end - 1))
-        };
-        let is_system = |partition: &Partition| {
-            let first = stage_end.next_multiple_of(8);
-            is(partition, partition_types::EFI, SYSTEM_PARTITION_NAME, first, None)
-        };
-        match &self.used[..] {
-            [bios] if is_bios(bios, kernel_end) => Ok(None),
-            [bios, system] if is_bios(bios, stage_end) && is_system(system) => Ok(Some(system)),
-            _ => Err(ImageError::Damaged { part: "the partitions are not where header and kernel are" }),
-        }
-    }
 }
 
 /// Checks that the EFI system partition has the files that the rest of the disk speaks of.
@@ -177,7 +121,7 @@ fn check_system_partition(
 }
 
 /// Bytes on the disk from a block on.
-fn part(disk: &[u8], block: u32, len_bytes: u32) -> Option<&[u8]> {
+pub(crate) fn part(disk: &[u8], block: u32, len_bytes: u32) -> Option<&[u8]> {
     disk.get(block as usize * BLOCK_LEN..)?.get(..len_bytes as usize)
 }
 

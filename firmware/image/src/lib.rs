@@ -5,7 +5,8 @@
 //! | [`kernel`] | what of an appliance is loaded, and where |
 //! | [`command_line`] | what the guest is told |
 //! | [`disk`] | the layout of a disk |
-//! | [`system_partition`] | the part of it that UEFI firmware reads |
+//! | `system_partition` | the part of it that UEFI firmware reads |
+//! | `partition_table` | which parts there are |
 //! | [`inspect`] | what is on a disk, if all of it is as it was written |
 //! | [`file`] | writing it as a whole, or not at all |
 //! | [`error`] | what can go wrong |
@@ -16,6 +17,7 @@ pub mod error;
 pub mod file;
 pub mod inspect;
 pub mod kernel;
+mod partition_table;
 mod system_partition;
 #[cfg(test)]
 mod test_appliance;

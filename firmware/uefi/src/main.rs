@@ -84,7 +84,8 @@ fn boot() -> Result<Infallible, Failure> {
     for segment in &segments {
         memory_map::check_place(map.entries(), &segment.place())?;
     }
-    let entry = staging.hand_over(header.entry, &segments, rsdp, memory_map::translate(map.entries())?);
+    let map = memory_map::translate(map.entries())?;
+    let entry = staging.hand_over(header.entry, &segments, rsdp, &map);
     // SAFETY: boot services are gone, and no place of a segment holds anything that has to stay, by the final map. The block is
     // another one, and holds what `Staging` promises.
     unsafe { enter::kernel(entry) }

@@ -35,6 +35,44 @@ impl HandOver {
             command_line: [0; COMMAND_LINE_LEN_MAX],
         }
     }
+
+    /// Fills in all but the command line. `address` is the physical one of this; segments' bytes follow it.
+    fn fill(
+        &mut self,
+        address: u32,
+        kernel_entry: u32,
+        segments: &[Segment],
+        rsdp: u64,
+        map: &[MapEntry],
+    ) -> Entry {
+        let address_of = |offset: usize| address + offset as u32;
+        let code = enter::code();
+        self.code[..code.len()].copy_from_slice(code);
+        self.memory_map[..map.len()].copy_from_slice(map);
+        self.start_info = StartInfo::new(
+            address_of(offset_of!(Self, command_line)).into(),
+            rsdp,
+            address_of(offset_of!(Self, memory_map)).into(),
+            map.len() as u32,
+        );
+        self.orders.start_info = address_of(offset_of!(Self, start_info));
+        self.orders.kernel_entry = kernel_entry;
+        let mut source = address_of(size_of::<Self>());
+        for (order, segment) in self.orders.moves.iter_mut().zip(segments) {
+            *order = Move {
+                destination: segment.address,
+                source,
+                len_bytes: segment.file_len,
+                cleared_len_bytes: segment.memory_len - segment.file_len,
+            };
+            source += segment.file_len;
+        }
+        Entry {
+            code: address_of(offset_of!(Self, code)),
+            gdt: address_of(offset_of!(Self, gdt)),
+            orders: address_of(offset_of!(Self, orders)),
+        }
+    }
 }
 
 /// The block.
@@ -96,35 +134,43 @@ impl Staging {
         kernel_entry: u32,
         segments: &[Segment],
         rsdp: u64,
-        map: ArrayVec<MapEntry, MAP_ENTRIES_MAX>,
+        map: &[MapEntry],
     ) -> Entry {
-        let address_of = |offset: usize| self.address + offset as u32;
-        let it = self.hand_over;
-        let code = enter::code();
-        it.code[..code.len()].copy_from_slice(code);
-        it.memory_map[..map.len()].copy_from_slice(&map);
-        it.start_info = StartInfo::new(
-            address_of(offset_of!(HandOver, command_line)).into(),
-            rsdp,
-            address_of(offset_of!(HandOver, memory_map)).into(),
-            map.len() as u32,
-        );
-        it.orders.start_info = address_of(offset_of!(HandOver, start_info));
-        it.orders.kernel_entry = kernel_entry;
-        let mut source = address_of(size_of::<HandOver>());
-        for (order, segment) in it.orders.moves.iter_mut().zip(segments) {
-            *order = Move {
-                destination: segment.address,
-                source,
-                len_bytes: segment.file_len,
-                cleared_len_bytes: segment.memory_len - segment.file_len,
-            };
-            source += segment.file_len;
-        }
-        Entry {
-            code: address_of(offset_of!(HandOver, code)),
-            gdt: address_of(offset_of!(HandOver, gdt)),
-            orders: address_of(offset_of!(HandOver, orders)),
-        }
+        self.hand_over.fill(self.address, kernel_entry, segments, rsdp, map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segments;
+
+    #[test]
+    fn everything_is_where_the_kernel_is_told() {
+        const BLOCK: u32 = 0x70_0000;
+        let mut it = HandOver::new();
+        it.command_line[..5].copy_from_slice(b"line\0");
+        let segments = segments::tests::segments();
+        let map = [MapEntry::new(0x10_0000, 0x1000, Type::Ram), MapEntry::new(0, 0x1000, Type::AcpiNvs)];
+        let entry = it.fill(BLOCK, 0x20_0040, &segments, 0xe_0000, &map);
+
+        let offset = |address: u32| (address - BLOCK) as usize;
+        assert_eq!(offset(entry.code), offset_of!(HandOver, code));
+        assert_eq!(&it.code[..enter::code().len()], enter::code());
+        assert_eq!((offset(entry.gdt), it.gdt), (offset_of!(HandOver, gdt), GDT));
+        assert_eq!(offset(entry.orders), offset_of!(HandOver, orders));
+        assert_eq!(offset(it.orders.start_info), offset_of!(HandOver, start_info));
+        assert_eq!(it.orders.kernel_entry, 0x20_0040);
+        let map_at = u64::from(BLOCK) + offset_of!(HandOver, memory_map) as u64;
+        let line_at = u64::from(BLOCK) + offset_of!(HandOver, command_line) as u64;
+        assert_eq!(it.start_info, StartInfo::new(line_at, 0xe_0000, map_at, 2));
+        assert_eq!((&it.memory_map[..2], &it.command_line[..5]), (&map[..], &b"line\0"[..]));
+
+        let behind = BLOCK + size_of::<HandOver>() as u32;
+        let orders =
+            it.orders.moves.map(|it| (it.destination, it.source, it.len_bytes, it.cleared_len_bytes));
+        assert_eq!(orders[0], (0x20_0000, behind, 600, 0x2000 - 600));
+        assert_eq!(orders[1], (0x40_0000, behind + 600, 0xc00, 0x1400));
+        assert_eq!(orders[2].0, 0, "the end of the list");
     }
 }
