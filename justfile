@@ -1,9 +1,13 @@
 # Every recipe sets up what it needs; `just` alone lists them.
 
-target_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+# A relative one is taken from here, as cargo does when a recipe calls it.
+target_dir := if env("CARGO_TARGET_DIR", "target") =~ "^/" { env("CARGO_TARGET_DIR") } else { justfile_directory() / env("CARGO_TARGET_DIR", "target") }
 guest_target := "x86_64-unknown-none"
 uefi_target := "x86_64-unknown-uefi"
 uefi_loader := target_dir / uefi_target / "uefi/uefi-loader.efi"
+# `cargo run` in another crate hands its toolchain on; this checkout has its own.
+unexport RUSTUP_TOOLCHAIN
+
 appliances := "hello memory-stress"
 test_guests := "misbehave kernel-tests"
 
@@ -36,8 +40,12 @@ run *arguments: build
         echo "just run: there is no crate in '$appliance'; make one with \`just new PATH\`" >&2
         exit 116
     fi
-    built=$(cd "$appliance" && cargo build --quiet --release --message-format json-render-diagnostics)
-    linked=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<< "$built" | tail -n 1)
+    built=$(cd "$appliance" && cargo build --quiet --release --message-format json-render-diagnostics) || exit 116
+    linked=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<< "$built")
+    if [[ -z $linked || $linked == *$'\n'* ]]; then
+        echo "just run: the crate in '$appliance' has not exactly one binary" >&2
+        exit 116
+    fi
     exec "${just[@]}" _boot "${options[@]}" -- "$linked" "${@:2}"
 
 # Write the crate of a new appliance, outside this folder: `just new PATH`.
@@ -58,7 +66,8 @@ _boot *arguments: _vmm-stub
     cd {{ quote(invocation_directory()) }}
     options=()
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
-    {{ quote(target_dir) }}/release/image-tool pack "$2" "$2.image" >/dev/null
+    if [[ -z ${2-} ]]; then echo "just _boot: give the appliance as cargo has linked it" >&2; exit 116; fi
+    {{ quote(target_dir) }}/release/image-tool pack "$2" "$2.image" >/dev/null || exit 116
     exec {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _start "${options[@]}" -- "$2.image" "${@:3}"
 
 # Boots an image on the best host there is: `_start [vmm-stub options] -- IMAGE [arguments]`.
@@ -81,7 +90,7 @@ _start *arguments:
     cd {{ quote(invocation_directory()) }}
     exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
-# Make a disk image that BIOS and UEFI boot: `just image [appliance] [--args "…"] [--output FILE] [--force]`.
+# Make a disk image that BIOS and UEFI boot: `just image [appliance] [--format raw|qcow2|vhd|vmdk|iso|oci] [--args "…"] [--output FILE] [--force]`.
 [no-cd]
 [no-exit-message]
 [positional-arguments]
@@ -95,10 +104,17 @@ image *arguments: build
         echo "just image: there is no appliance '$appliance'; there are: {{ appliances }}" >&2
         exit 1
     fi
-    output=(--output {{ quote(target_dir) }}/images/$appliance.raw)
+    # The image's name ends with its format, unless --output names it. The value of an option may be the next word.
+    format=raw; names_output=false; option=
     for word in "$@"; do
-        if [[ $word == --output || $word == --output=* ]]; then output=(); fi
+        case $option$word in
+            --format=*) format=${word#--format=} ;;
+            --output=*) names_output=true ;;
+        esac
+        case $option$word in --format | --output | --args | --log) option=$word= ;; *) option= ;; esac
     done
+    output=()
+    $names_output || output=(--output {{ quote(target_dir) }}/images/$appliance.$format)
     exec {{ quote(target_dir) }}/release/disk-image make "$file" --uefi-loader {{ quote(uefi_loader) }} "${output[@]}" "$@"
 
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.
@@ -153,15 +169,21 @@ _test-loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
         cargo test --locked --release --package unikernel --lib loom_
 
-# Build the VMM, the appliances, the disk image tool and the UEFI loader into target.
-build: (_guests "appliances" appliances) _vmm-stub _uefi-loader
+# Build the VMM, the appliances, the disk image tool, the ROM and the UEFI loader into folders of target.
+build: (_guests "appliances" appliances) _vmm-stub firmware
     @cargo build --quiet --locked --release --package disk-image
+
+# Build what runs before the kernel: the ROM, which a VMM starts at the reset vector, into target/firmware, and the UEFI loader.
+firmware: _rust-target (_rust-target uefi_target)
+    @cargo build --quiet --locked --profile guest --target {{ guest_target }} --package freehold-rom
+    @install -D -m 644 {{ quote(target_dir) }}/{{ guest_target }}/guest/freehold-rom \
+        {{ quote(target_dir) }}/firmware/freehold.rom
+    @cargo build --quiet --locked --profile uefi --target {{ uefi_target }} --package uefi-loader
 
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
 
-_uefi-loader: (_rust-target uefi_target)
-    @cargo build --quiet --locked --profile uefi --target {{ uefi_target }} --package uefi-loader
+# The ROM is looked at by itself: with the guests, it would get the features that they ask for, and an allocator with them.
 
 # Check formatting and lints, for host, guest and UEFI.
 lint: _rust-target (_rust-target uefi_target)
@@ -171,6 +193,7 @@ lint: _rust-target (_rust-target uefi_target)
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
         {{ prepend("--package ", appliances + " " + test_guests) }} -- -D warnings
+    cargo clippy --quiet --locked --target {{ guest_target }} --package freehold-rom -- -D warnings
     cargo clippy --quiet --locked --target {{ uefi_target }} --package uefi-loader -- -D warnings
 
 # Measure and print figures beside their targets: `just bench boot`.
@@ -233,8 +256,8 @@ _guests folder crates: _rust-target
 _rust-target target=guest_target:
     @rustup target list --installed | grep -qx {{ target }} || rustup target add {{ target }}
 
-# QEMU, for guests where there is no KVM.
-_qemu: (_package "QEMU" "qemu-system-x86" "command -v qemu-system-x86_64")
+# QEMU, for guests where there is no KVM, and qemu-img, for images of its formats.
+_qemu: (_package "QEMU" "qemu-system-x86" "command -v qemu-system-x86_64") (_package "qemu-img" "qemu-utils" "command -v qemu-img")
 
 # UEFI firmware for QEMU.
 _ovmf: (_package "OVMF" "ovmf" "compgen -G '/usr/share/OVMF/OVMF_CODE*.fd'")
@@ -247,7 +270,8 @@ _package name package probe:
     install='apt-get update && apt-get install --yes --no-install-recommends {{ package }}'
     if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
         echo "installing {{ name }}: $install" >&2
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends {{ package }} >/dev/null
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends {{ package }} >/dev/null
     else
         echo "{{ name }} is missing, so its tests can't run; install it with: sudo sh -c '$install'" >&2
     fi

@@ -67,6 +67,14 @@ impl Artifacts {
     pub fn uefi_loader(&self) -> Result<PathBuf, MissingArtifact> {
         existing(&self.folder, "x86_64-unknown-uefi/uefi/uefi-loader.efi")
     }
+
+    /// The ROM, which only QEMU starts.
+    ///
+    /// # Errors
+    /// [`MissingArtifact`].
+    pub fn rom(&self) -> Result<PathBuf, MissingArtifact> {
+        existing(&self.folder, "firmware/freehold.rom")
+    }
 }
 
 fn existing(folder: &Path, name: &str) -> Result<PathBuf, MissingArtifact> {

@@ -26,42 +26,88 @@ pub fn tool<I: AsRef<OsStr>>(
     artifacts: &Artifacts,
     arguments: impl IntoIterator<Item = I>,
 ) -> Result<Verdict, Failure> {
-    let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    Verdict::new(&command, running.end(TOOL_LIMIT))
+    tool_with(artifacts, arguments, &[])
 }
 
-/// Boots a disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
+/// Runs `disk-image` to its end, with these variables in its environment.
+///
+/// # Errors
+/// As [`tool`].
+pub fn tool_with<I: AsRef<OsStr>>(
+    artifacts: &Artifacts,
+    arguments: impl IntoIterator<Item = I>,
+    environment: &[(&str, &Path)],
+) -> Result<Verdict, Failure> {
+    let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(arguments).envs(environment.iter().copied());
+    end(command, TOOL_LIMIT)
+}
+
+/// Boots a raw disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
 ///
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
-    let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
-    run(&mut qemu(machine, disk, memory), limit)
+    end(command(lane, disk, RAW_DISK, memory), limit)
 }
 
-/// Boots a disk by UEFI on q35, as [`boot`] does by the BIOS, with more options for QEMU.
+/// Boots an image as a drive with these options of QEMU's `-drive`, as [`boot`] does.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_drive(
+    lane: Lane,
+    image: &Path,
+    options: &str,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    end(command(lane, image, options, memory), limit)
+}
+
+/// As [`boot`], with an option ROM that the BIOS runs before.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_with_rom(
+    lane: Lane,
+    disk: &Path,
+    rom: &Path,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    let mut command = command(lane, disk, RAW_DISK, memory);
+    command.arg("-option-rom").arg(rom);
+    end(command, limit)
+}
+
+/// Boots an image by UEFI on q35, as [`boot_drive`] does by the BIOS, with more options for QEMU.
 ///
 /// # Errors
 /// As [`boot`].
 pub fn boot_by_uefi(
     ovmf: &Ovmf,
-    disk: &Path,
+    image: &Path,
+    drive: &str,
     memory: &str,
     options: &[&str],
     limit: Duration,
 ) -> Result<Verdict, Failure> {
     let flash = |file: &Path| format!("file={},if=pflash,format=raw", escaped(file));
-    let mut command = qemu("q35", disk, memory);
+    let mut command = command(Lane::QemuQ35, image, drive, memory);
     command.args(["-drive", &format!("{},readonly=on", flash(&ovmf.code))]);
     command.args(["-drive", &format!("{},snapshot=on", flash(&ovmf.variables))]);
-    run(command.args(options), limit)
+    command.args(options);
+    end(command, limit)
 }
 
-fn qemu(machine: &str, disk: &Path, memory: &str) -> Command {
-    let drive = format!("file={},format=raw,snapshot=on", escaped(disk));
+/// A disk that nothing is written to.
+pub const RAW_DISK: &str = "format=raw,snapshot=on";
+
+fn command(lane: Lane, image: &Path, options: &str, memory: &str) -> Command {
+    let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
+    let drive = format!("file={},{options}", escaped(image));
     let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
     let mut command = Command::new("qemu-system-x86_64");
     command
@@ -76,9 +122,9 @@ fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
-fn run(command: &mut Command, limit: Duration) -> Result<Verdict, Failure> {
-    let running = Running::start(command).map_err(Failure::start)?;
-    Verdict::new(command, running.end(limit))
+fn end(mut command: Command, limit: Duration) -> Result<Verdict, Failure> {
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    Verdict::new(&command, running.end(limit))
 }
 
 /// What QEMU ends with when its guest gives `status`.

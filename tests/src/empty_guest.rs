@@ -30,7 +30,12 @@ fn code() -> Vec<u8> {
 /// The guest as an ELF image with a PVH note.
 #[must_use]
 pub fn image() -> Vec<u8> {
-    let code = code();
+    with_code(&code())
+}
+
+/// A guest that does something else, at its PVH entry.
+#[must_use]
+pub fn with_code(code: &[u8]) -> Vec<u8> {
     let entry = IMAGE_BASE + CODE_OFFSET as u64;
     let len = (CODE_OFFSET + code.len()) as u64;
 

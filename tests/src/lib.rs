@@ -8,6 +8,7 @@
 //! | [`process`] | child processes that end in time, whatever they do |
 //! | [`boot`] | one boot of a guest by `vmm-stub` |
 //! | [`disk`] | disk images, and booting them by a BIOS |
+//! | [`option_rom`] | a BIOS with another memory map |
 //! | [`verdict`] | what a boot did against what it should have done |
 //! | [`elf`] | program headers, to read and to spoil |
 //! | [`start_stub`] | code that runs before an image's own, to spoil what the VMM gave |
@@ -25,9 +26,11 @@ pub mod empty_guest;
 pub mod hugetlb_pool;
 pub mod lane;
 pub mod memory_stress;
+pub mod option_rom;
 pub mod ovmf;
 pub mod paging;
 pub mod process;
 pub mod random;
+pub mod rom;
 pub mod start_stub;
 pub mod verdict;

@@ -11,6 +11,9 @@ compile_error!("the loader's code is assembled for x86, so this crate needs a ho
 /// Most bytes of code in a boot sector: the disk's signature and partitions follow (UEFI specification 5.2.1).
 pub const BOOT_CODE_LEN: usize = 440;
 
+/// Blocks of a CD's sector. All that the loader reads from a CD begins with one.
+pub const CD_SECTOR_BLOCKS: u32 = 4;
+
 /// What lies in the first kibibyte of the code in memory: the boot sector, and room for the header.
 const FIRST_STAGE_LEN: usize = 2 * BLOCK_LEN;
 
@@ -23,9 +26,8 @@ mod assembly {
     const BOUNCE: u64 = 0x1_0000;
     const _: () = assert!(BOUNCE + 0x8000 <= layout::COMMAND_LINE);
 
-    /// What the kernel takes.
-    const MAP_ENTRIES_MAX: usize = 64;
-    const _: () = assert!(layout::MEMORY_MAP + 24 * MAP_ENTRIES_MAX as u64 <= 0x7c00);
+    const MAP_END_MAX: u64 = layout::MEMORY_MAP + 24 * layout::MEMORY_MAP_ENTRIES_MAX as u64;
+    const _: () = assert!(MAP_END_MAX <= 0x7c00, "the boot sector");
 
     global_asm!(
         ".pushsection .rodata.freehold_bios_loader, \"a\", @progbits",
@@ -40,7 +42,7 @@ mod assembly {
         boot_failure = const KernelStatus::BootFailure.code(),
         start_info = const layout::START_INFO,
         memory_map = const layout::MEMORY_MAP,
-        map_entries_max = const MAP_ENTRIES_MAX,
+        map_entries_max = const layout::MEMORY_MAP_ENTRIES_MAX,
         command_line = const layout::COMMAND_LINE,
         command_line_len_max = const layout::COMMAND_LINE_LEN_MAX,
         high_ram_start = const layout::HIGH_RAM_START,
@@ -51,7 +53,6 @@ mod assembly {
         version = const header::VERSION,
         header_version = const header::offset::VERSION,
         header_stage_crc = const header::offset::STAGE_CRC,
-        header_stage_blocks = const header::offset::STAGE_BLOCKS,
         header_entry = const header::offset::ENTRY,
         header_command_line_block = const header::offset::COMMAND_LINE_BLOCK,
         header_command_line_len = const header::offset::COMMAND_LINE_LEN,
@@ -87,6 +88,14 @@ pub fn boot_code() -> [u8; BOOT_CODE_LEN] {
     bytes
 }
 
+/// The same for a CD that is booted by El Torito without emulation: the BIOS counts sectors of 2048 bytes, [`CD_SECTOR_BLOCKS`].
+#[must_use]
+pub fn cd_boot_code() -> [u8; BOOT_CODE_LEN] {
+    let mut bytes = boot_code();
+    bytes[BOOT_CODE_LEN - 1] = CD_SECTOR_BLOCKS.trailing_zeros() as u8;
+    bytes
+}
+
 /// The second stage, whole blocks.
 #[must_use]
 pub fn stage() -> &'static [u8] {
@@ -105,5 +114,12 @@ mod tests {
         // One call of the BIOS reads it, to 0x8000, and it ends below what the kernel is given.
         assert!((1..=16).contains(&(stage().len() / BLOCK_LEN)), "{}", stage().len());
         assert_eq!(stage()[0], 0xe8, "a call");
+    }
+
+    #[test]
+    fn a_cds_boot_sector_differs_in_the_length_of_sectors_alone() {
+        let (disk, cd) = (boot_code(), cd_boot_code());
+        assert_eq!((disk[BOOT_CODE_LEN - 1], cd[BOOT_CODE_LEN - 1]), (0, 2));
+        assert_eq!(disk[..BOOT_CODE_LEN - 1], cd[..BOOT_CODE_LEN - 1]);
     }
 }

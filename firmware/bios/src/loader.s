@@ -6,22 +6,24 @@
 #
 # Memory while it runs, beside the start info, memory map and command line that the kernel is given (guest_interface::layout):
 #
-#   0x0600  variables               0x7c00  boot sector       0x8000  second stage
+#   0x1000  variables               0x7c00  boot sector       0x8000  second stage
 #   0x6000  stack, downwards        0x7e00  header            BOUNCE  what the BIOS reads, up to 32 KiB at a time
 #
-# DS, ES and SS are 0 but between `flat` and `real`.
+# The first page is left alone: some BIOSes keep it. DS, ES and SS are 0 but between `flat` and `real`. A BIOS may return with the
+# direction flag set.
 
 .set .Lbase, .Lboot - 0x7c00
 
-.set DRIVE, 0x600                       # byte: the BIOS's number of the disk
-.set MAP_END, 0x602                     # word: where the memory map ends
-.set A20_PROBE, 0x604                   # word
-.set ENTRY_SEEN, 0x606                  # byte: whether a segment holds the entry
+.set DRIVE, 0x1000                      # byte: the BIOS's number of the disk
+.set MAP_END, 0x1002                    # word: where the memory map ends
+.set A20_PROBE, 0x1004                  # word
+.set ENTRY_SEEN, 0x1006                 # byte: whether a segment holds the entry
 .set STACK, 0x6000
 .set HEADER, 0x7e00
 .set STAGE, 0x8000
+.set STAGE_BLOCKS, (.Lloader_end - .Lstage) / SECTOR
 
-.set SECTOR, 512
+.set SECTOR, 512                        # bytes of a block
 .set CHUNK, 64 * SECTOR                 # what one call of the BIOS reads; many take no more than 127 sectors
 .set FLAT_CODE, 8                       # selectors
 .set FLAT_DATA, 16
@@ -40,109 +42,26 @@
     movw $STACK, %sp
     ljmp $0, $(.Lfind - .Lbase)         # some BIOSes enter at 0x07c0:0
 
-# Says the message at SI on the screen and at COM1, and ends the machine: by the exit port, or halted.
-.Lfail:
-    pushw %si
-    movw $SERIAL_LINE_CONTROL, %dx      # 115200 baud, 8N1
-    movb $0x80, %al
-    outb %al, %dx
-    movb $(SERIAL_DIVISOR & 0xff), %dl
-    movw $1, %ax
-    outw %ax, %dx
-    movb $(SERIAL_LINE_CONTROL & 0xff), %dl
-    movb $3, %al
-    outb %al, %dx
-    movw $(.Lprefix - .Lbase), %si
-    call .Lprint
-    popw %si
-    call .Lprint
-    movw $(.Lline_end - .Lbase), %si
-    call .Lprint
-    movl ${boot_failure}, %eax
-    outl %eax, ${exit}
-    cli
-1:  hlt
-    jmp 1b
-
-# Prints the string at SI, which ends with 0.
-.Lprint:
-    lodsb
-    testb %al, %al
-    jz 2f
-    pushw %si
-    pushw %ax
-    movb $0x0e, %ah
-    movw $7, %bx
-    int $0x10
-    movw $SERIAL_LINE_STATUS, %dx
-    xorw %cx, %cx
-1:  inb %dx, %al
-    testb $0x20, %al                    # can it take a byte? A port that never can is not waited for for ever.
-    loopz 1b
-    popw %ax
-    movb $(SERIAL_DIVISOR & 0xff), %dl
-    outb %al, %dx
-    popw %si
-    jmp .Lprint
-2:  ret
-
-.Lfind:
-    sti
-    movb %dl, (DRIVE)
-
-    movb $0x41, %ah                     # are there the extensions of INT 13h?
-    movw $0x55aa, %bx
-    int $0x13
-    movw $(.Lno_extensions - .Lbase), %si
-    jc .Lfail
-    cmpw $0xaa55, %bx
-    jne .Lfail
-    testb $1, %cl
-    jz .Lfail
-
-    movl ${header_block}, %eax
-    movw $1, %cx
-    movw $(HEADER >> 4), %dx
-    call .Lread
-    movw $(.Lno_header - .Lbase), %si
-    cmpl ${magic_start}, (HEADER)
-    jne .Lfail
-    movl $HEADER, %esi
-    movl ${header_crc}, %ecx            # its offset is the length of what it is of
-    call .Lcrc32
-    cmpl (HEADER + {header_crc}), %eax
-    movw $(.Lbad_header - .Lbase), %si
-    jne .Lfail
-    cmpl ${version}, (HEADER + {header_version})
-    movw $(.Lother_version - .Lbase), %si
-    jne .Lfail
-
-    movl ${header_block} + 1, %eax
-    movw (HEADER + {header_stage_blocks}), %cx
-    movw $(STAGE >> 4), %dx
-    call .Lread
-    movzwl (HEADER + {header_stage_blocks}), %ecx
-    shll $9, %ecx
-    movl $STAGE, %esi
-    call .Lcrc32
-    cmpl (HEADER + {header_stage_crc}), %eax
-    movw $(.Lbad_stage - .Lbase), %si
-    jne .Lfail
-    jmp .Lstage
-
-# Reads CX sectors from block EAX on to DX:0, or fails.
+# Reads CX blocks from block EAX on to DX:0, or fails. Of a CD it reads whole sectors, of which the first begins with the block.
 .Lread:
     pushal
+    movw %cx, %bx
+    movb (.Lsector_shift - .Lbase), %cl
+    shrl %cl, %eax
+    decw %bx
+    shrw %cl, %bx
+    incw %bx
     pushl $0                            # the packet of AH=42h, from its end
     pushl %eax
     pushw %dx
     pushw $0
-    pushw %cx
+    pushw %bx
     pushw $16
     movw %sp, %si
     movb $0x42, %ah
     movb (DRIVE), %dl
     int $0x13
+    cld
     movw $(.Lread_error - .Lbase), %si
     jc .Lfail
     addw $16, %sp
@@ -166,6 +85,107 @@
 4:  notl %eax
     ret
 
+# Prints the string at SI, which ends with 0, byte by byte with what BP points to.
+.Lprint:
+    lodsb
+    testb %al, %al
+    jz 1f
+    call *%bp
+    jmp .Lprint
+1:  ret
+
+.Lscreen:
+    pushaw                              # a BIOS that scrolls may change BP
+    movb $0x0e, %ah
+    movw $7, %bx
+    int $0x10
+    popaw
+    cld
+    ret
+
+.Lserial:
+    movb %al, %bl
+    movw $SERIAL_LINE_STATUS, %dx
+    xorw %cx, %cx
+1:  inb %dx, %al
+    testb $0x20, %al                    # can it take a byte? A port that never can is not waited for for ever.
+    loopz 1b
+    movb %bl, %al
+    movb $(SERIAL_DIVISOR & 0xff), %dl
+    outb %al, %dx
+    ret
+
+.Lfind:
+    sti
+    movb %dl, (DRIVE)
+
+    movb $0x41, %ah                     # are there the extensions of INT 13h?
+    movw $0x55aa, %bx
+    int $0x13
+    movw $(.Lno_extensions - .Lbase), %si
+    jc .Lfail
+    cmpw $0xaa55, %bx
+    jne .Lfail
+    testb $1, %cl
+    jz .Lfail
+
+    pushl ${header_block}               # popped, it is a byte shorter than moved
+    popl %eax
+    xorl %ecx, %ecx
+    movb $(1 + STAGE_BLOCKS), %cl       # the header and the stage behind it
+    movw $(HEADER >> 4), %dx
+    call .Lread
+    movw $(.Lno_header - .Lbase), %si
+    cmpl ${magic_start}, (HEADER)
+    jne .Lfail
+    movl $HEADER, %esi
+    movw ${header_crc}, %cx             # its offset is the length of what it is of
+    call .Lcrc32
+    cmpl (HEADER + {header_crc}), %eax
+    movw $(.Lbad_header - .Lbase), %si
+    jne .Lfail
+    cmpl ${version}, (HEADER + {header_version})
+    movw $(.Lother_version - .Lbase), %si
+    jne .Lfail
+
+    movw $(STAGE_BLOCKS * SECTOR), %cx  # what is above CX is 0 since the read
+    movl $STAGE, %esi
+    call .Lcrc32
+    cmpl (HEADER + {header_stage_crc}), %eax
+    movw $(.Lbad_stage - .Lbase), %si
+    je .Lstage
+
+# Says the message at SI on the screen, then at COM1, and ends the machine: by the exit port, or halted. A BIOS whose screen is a
+# serial line, too, has said all of the line before it comes again.
+.Lfail:
+    cld
+    pushw %si
+    movw $SERIAL_LINE_CONTROL, %dx      # 115200 baud, 8N1
+    movb $0x80, %al
+    outb %al, %dx
+    movb $(SERIAL_DIVISOR & 0xff), %dl
+    movw $1, %ax
+    outw %ax, %dx
+    movb $(SERIAL_LINE_CONTROL & 0xff), %dl
+    movb $3, %al
+    outb %al, %dx
+    movw $(.Lscreen - .Lbase), %bp
+1:  movw $(.Lprefix - .Lbase), %si
+    call .Lprint
+    popw %si
+    pushw %si
+    call .Lprint
+    movw $(.Lline_end - .Lbase), %si
+    call .Lprint
+    cmpw $(.Lserial - .Lbase), %bp
+    movw $(.Lserial - .Lbase), %bp
+    jne 1b
+    movl ${boot_failure}, %eax
+    outl %eax, ${exit}
+    cli
+2:  hlt
+    jmp 2b
+
 .Lprefix:             .asciz "Freehold loader: "
 .Lline_end:           .asciz "\r\n"
 .Lno_extensions:      .asciz "no LBA disk calls"
@@ -177,7 +197,8 @@
 .Lboot_end:
 
 # Fails to assemble if the code is longer than that.
-    .skip {boot_code_len} - (.Lboot_end - .Lboot)
+    .skip {boot_code_len} - 1 - (.Lboot_end - .Lboot)
+.Lsector_shift:       .byte 0           # the BIOS's sectors are 1 << this many blocks: another number in the boot sector of a CD
     .skip STAGE - 0x7c00 - {boot_code_len}
 
 .Lstage:
@@ -207,11 +228,15 @@
     movl $20, %ecx
     movl $0, 20(%di)
     int $0x15
+    cld
     jc 3f                               # what lies behind the last entry, or no such call
     cmpl $0x534d4150, %eax
     jne 3f
+    movl 8(%di), %eax                   # a range of no length is none
+    orl 12(%di), %eax
+    jz 4f
     addw $24, %di
-    testl %ebx, %ebx
+4:  testl %ebx, %ebx
     jnz 2b
 3:  movw %di, (MAP_END)
     movw $(.Lno_map - .Lbase), %si

@@ -5,12 +5,13 @@
 //! block 1      GUID partition table: header, then 32 blocks of entries
 //! block 34     unused
 //! block 40     BIOS boot partition: the loaders' header, behind it the BIOS loader's second stage,
-//!              the command line, and at a multiple of 4 KiB the kernel's file, as it is
+//!              at a multiple of 2 KiB the command line, and at one of 4 KiB the kernel's file, as it is
 //! the last 33  the partition table's copy
 //! ```
 //!
 //! With a UEFI loader, the first partition ends behind the second stage. At the next multiple of 4 KiB follows the EFI system
-//! partition, and command line and kernel are files in there, which lie in one piece: the BIOS loader reads the same blocks.
+//! partition, and command line and kernel are files in there, which lie in one piece and at multiples of 4 KiB, too: the BIOS loader
+//! reads the same blocks.
 //!
 //! A disk is at least one cylinder long: SeaBIOS reads the boot sector by cylinder, head and sector, and finds none on less.
 
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::kernel::{Kernel, LoadSegment};
 use crate::system_partition::{self, Files, block_of};
 use arrayvec::{ArrayString, ArrayVec};
+use bios_loader::CD_SECTOR_BLOCKS;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
 use gpt::partition_types::{self, Type};
@@ -67,11 +69,27 @@ pub struct UefiLoader<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a format wants of a disk's layout, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Where the kernel may begin, or the EFI system partition that it is in.
+    pub kernel_block_min: u32,
+    /// The least length of the disk.
+    pub blocks_min: u64,
+    /// What the disk's length is a multiple of.
+    pub blocks_multiple: u64,
+}
+
+impl Layout {
+    /// A raw disk's: as short as can be.
+    pub const RAW: Self = Self { kernel_block_min: 0, blocks_min: 0, blocks_multiple: 1 };
+}
+
 /// Makes a disk.
 ///
 /// # Errors
 /// [`Error`] if the appliance is none, or does not fit.
-pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
+pub fn make(content: &Content<'_>, layout: Layout) -> Result<Vec<u8>, Error> {
     let kernel = Kernel::read(content.appliance)
         .map_err(|source| Error::Kernel { path: content.path.into(), source })?;
     let no_name = || Error::Name { path: content.path.into() };
@@ -96,16 +114,19 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
     };
     let stage_end = HEADER_BLOCK + 1 + blocks(stage.len());
     let Some(loader) = content.uefi_loader else {
-        let kernel_block = (stage_end + blocks(command_line.len())).next_multiple_of(ALIGN_BLOCKS);
-        let header = header(stage_end, kernel_block).encode();
+        let command_line_block = stage_end.next_multiple_of(CD_SECTOR_BLOCKS);
+        let kernel_block = (command_line_block + blocks(command_line.len()))
+            .max(layout.kernel_block_min)
+            .next_multiple_of(ALIGN_BLOCKS);
+        let header = header(command_line_block, kernel_block).encode();
         let end = kernel_block + blocks(content.appliance.len());
         let parts = [
             (HEADER_BLOCK, &header[..]),
             (HEADER_BLOCK + 1, stage),
-            (stage_end, &command_line),
+            (command_line_block, &command_line),
             (kernel_block, content.appliance),
         ];
-        return disk(&parts, &[(partition_types::BIOS, PARTITION_NAME, HEADER_BLOCK..end)]);
+        return disk(&parts, &[(partition_types::BIOS, PARTITION_NAME, HEADER_BLOCK..end)], layout);
     };
     system_partition::check_loader(loader.bytes)
         .map_err(|source| Error::UefiLoader { path: loader.path.into(), source })?;
@@ -118,18 +139,18 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
         })
         .map_err(Error::SystemPartition)
     };
-    let volume_block = stage_end.next_multiple_of(ALIGN_BLOCKS);
+    let volume_block = stage_end.max(layout.kernel_block_min).next_multiple_of(ALIGN_BLOCKS);
     let header_for = |volume: &[u8]| {
         let block = |content| block_of(volume, content).map(|block| volume_block + block);
         let blocks = block(&command_line).zip(block(content.appliance));
-        let (command_line_block, kernel_block) = blocks.ok_or(Error::Fragmented)?;
+        let (command_line_block, kernel_block) = blocks.ok_or(Error::Scattered)?;
         Ok::<_, Error>(header(command_line_block, kernel_block))
     };
     // Where files lie in a volume depends on their lengths alone: the right header is where another was.
     let header = header_for(&volume(&header(0, 0))?)?;
     let volume = volume(&header)?;
     if header_for(&volume)? != header {
-        return Err(Error::Fragmented);
+        return Err(Error::Scattered);
     }
     let header = header.encode();
     let parts = [(HEADER_BLOCK, &header[..]), (HEADER_BLOCK + 1, stage), (volume_block, &volume)];
@@ -137,7 +158,7 @@ pub fn make(content: &Content<'_>) -> Result<Vec<u8>, Error> {
         (partition_types::BIOS, PARTITION_NAME, HEADER_BLOCK..stage_end),
         (partition_types::EFI, SYSTEM_PARTITION_NAME, volume_block..volume_block + blocks(volume.len())),
     ];
-    disk(&parts, &partitions)
+    disk(&parts, &partitions, layout)
 }
 
 /// This tool's version.
@@ -168,10 +189,11 @@ type PartitionPlan = (Type, &'static str, Range<u32>);
 
 /// A disk with these parts, each from a block on, and partitions, of which the last ends last. It has a protective MBR with the
 /// boot code, and a partition table with its copy.
-fn disk(parts: &[(u32, &[u8])], plans: &[PartitionPlan]) -> Result<Vec<u8>, Error> {
+fn disk(parts: &[(u32, &[u8])], plans: &[PartitionPlan], layout: Layout) -> Result<Vec<u8>, Error> {
     let end_block = plans.last().map_or(HEADER_BLOCK, |(.., blocks)| blocks.end);
-    let disk_blocks = (u64::from(end_block) + TABLE_COPY_BLOCKS).max(DISK_BLOCKS_MIN);
-    let mut disk = vec![0; disk_blocks as usize * BLOCK_LEN];
+    let least = (u64::from(end_block) + TABLE_COPY_BLOCKS).max(DISK_BLOCKS_MIN);
+    let blocks_total = least.max(layout.blocks_min).next_multiple_of(layout.blocks_multiple);
+    let mut disk = vec![0; blocks_total as usize * BLOCK_LEN];
     for (block, bytes) in parts {
         let at = *block as usize * BLOCK_LEN;
         disk[at..at + bytes.len()].copy_from_slice(bytes);
@@ -230,9 +252,8 @@ mod tests {
     #[test]
     fn everything_is_in_its_place() {
         let (appliance, path) = (appliance(), Path::new("tiny"));
-        let disk =
-            make(&Content { path, appliance: &appliance, command_line: "log=info", uefi_loader: None })
-                .unwrap();
+        let content = Content { path, appliance: &appliance, command_line: "log=info", uefi_loader: None };
+        let disk = make(&content, Layout::RAW).unwrap();
         let holds = |at: usize, bytes: &[u8]| assert_eq!(&disk[at..at + bytes.len()], bytes, "at {at:#x}");
         holds(0, &bios_loader::boot_code());
         holds(440, &[0; 6]);
@@ -243,7 +264,7 @@ mod tests {
         holds(0x200, b"EFI PART");
         holds(0x5000, b"FREEHOLD");
         holds(0x5200, bios_loader::stage());
-        let command_line = 0x5200 + bios_loader::stage().len();
+        let command_line = (0x5200 + bios_loader::stage().len()).next_multiple_of(0x800);
         holds(command_line, b"log=info\0");
         holds((command_line + 9).next_multiple_of(0x1000), &appliance);
         holds(disk.len() - BLOCK_LEN, b"EFI PART");
@@ -256,11 +277,14 @@ mod tests {
         let (appliance, path, loader) = (appliance(), Path::new("tiny"), loader());
         let uefi_loader = Some(UefiLoader { path, bytes: &loader });
         let content = Content { path, appliance: &appliance, command_line: "log=info", uefi_loader };
-        let disk = make(&content).unwrap();
+        let disk = make(&content, Layout::RAW).unwrap();
         let from = |block: u32| &disk[block as usize * BLOCK_LEN..];
         let header = Header::decode(from(HEADER_BLOCK).first_chunk().unwrap()).unwrap();
         assert!(from(header.command_line_block).starts_with(b"log=info\0"));
         assert!(from(header.kernel_block).starts_with(&appliance));
+        for block in [header.command_line_block, header.kernel_block] {
+            assert!(block.is_multiple_of(8), "{block}");
+        }
         assert_eq!(header.check(), Ok(()));
         assert_eq!(header.file_offset(&header.segments[0]), CONTENT as u64);
 
@@ -287,7 +311,18 @@ mod tests {
         let (appliance, path) = (appliance(), Path::new("tiny"));
         let uefi_loader = Some(UefiLoader { path, bytes: &appliance });
         let content = Content { path, appliance: &appliance, command_line: "", uefi_loader };
-        assert!(matches!(make(&content), Err(Error::UefiLoader { .. })));
+        assert!(matches!(make(&content, Layout::RAW), Err(Error::UefiLoader { .. })));
+    }
+
+    #[test]
+    fn a_layout_is_kept_to() {
+        let (appliance, path) = (appliance(), Path::new("tiny"));
+        let content = Content { path, appliance: &appliance, command_line: "", uefi_loader: None };
+        let layout = Layout { kernel_block_min: 1001, blocks_min: 2000, blocks_multiple: 64 };
+        let disk = make(&content, layout).unwrap();
+        assert_eq!(disk.len(), 2048 * BLOCK_LEN);
+        assert_eq!(&disk[1008 * BLOCK_LEN..][..appliance.len()], appliance);
+        assert_eq!(&disk[disk.len() - BLOCK_LEN..][..8], b"EFI PART");
     }
 
     #[test]
@@ -295,6 +330,6 @@ mod tests {
         let (appliance, name) = (appliance(), "n".repeat(33));
         let content =
             Content { path: Path::new(&name), appliance: &appliance, command_line: "", uefi_loader: None };
-        assert!(matches!(make(&content), Err(Error::Name { .. })));
+        assert!(matches!(make(&content, Layout::RAW), Err(Error::Name { .. })));
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, each as one line.
 
+use crate::format::{Format, QemuImgError};
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 use image_header::{NAME_LEN_MAX, SEGMENTS_MAX};
 use std::io;
@@ -17,6 +18,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// Neither an appliance nor an image is so long.
+    #[error("'{}' is longer than 2 GiB; give the file that the image was made as", path.display())]
+    FileTooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// The image can't be written: no room, no permission.
     #[error("can't write '{}': {source}", path.display())]
     Write {
@@ -32,7 +39,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A format that this tool does not write.
-    #[error("format '{format}' is not known; there is: raw")]
+    #[error("format '{format}' is not known; there are: {}", Format::ALL.map(Format::name).join(", "))]
     UnknownFormat {
         /// What was asked for.
         format: String,
@@ -62,15 +69,33 @@ pub enum Error {
     /// The EFI system partition can't be made.
     #[error("can't make the EFI system partition: {0}")]
     SystemPartition(io::Error),
-    /// A file in the EFI system partition is in pieces, which the BIOS loader can't read.
-    #[error("the file system puts a file in pieces; this is a fault of the tool")]
-    Fragmented,
+    /// A file in the EFI system partition lies where the BIOS loader can't read it.
+    #[error(
+        "the file system puts a file in pieces, or not at a multiple of 4 KiB; this is a fault of the tool"
+    )]
+    Scattered,
     /// The command line is longer than a kernel takes, or has a NUL.
     #[error("{0}")]
     CommandLine(#[from] CommandLineError),
     /// The partition table can't be made.
     #[error("can't make the partition table: {0}")]
     PartitionTable(String),
+    /// The disk can't be made into an image of the format.
+    #[error("can't make '{}': {source}", path.display())]
+    Pack {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: PackError,
+    },
+    /// There is no libvirt domain of an image.
+    #[error("'{}' {source}", path.display())]
+    Libvirt {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: LibvirtError,
+    },
     /// The file is no image that boots.
     #[error("'{}' {source}", path.display())]
     Image {
@@ -79,6 +104,51 @@ pub enum Error {
         /// Why.
         source: ImageError,
     },
+}
+
+/// Why a disk can't be made into an image of a format.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PackError {
+    /// The format's tool.
+    #[error("{0}")]
+    QemuImg(#[from] QemuImgError),
+    /// The image's name has to be in it, in quotation marks, and has no room there.
+    #[error("a VMDK names itself, and its name has to be short UTF-8 without quotation marks and line ends")]
+    Name,
+    /// The tool has made something else.
+    #[error("qemu-img has made a VMDK without a description that can be read")]
+    Description,
+    /// A loader can't read it from a CD.
+    #[error(
+        "the segment at {address:#x} begins within a CD's sector of 2048 bytes; pack the appliance with image-tool"
+    )]
+    SegmentInSector {
+        /// Its physical address.
+        address: u32,
+    },
+    /// There is no header on the disk.
+    #[error("the disk has no header")]
+    Header,
+    /// A name has no room in it.
+    #[error("can't make the archive: {0}")]
+    Archive(String),
+}
+
+/// Why an image has no libvirt domain. The texts continue a sentence that starts with its path.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LibvirtError {
+    /// Containers are not for libvirt.
+    #[error("is a container image, which libvirt does not start; give an image of another format")]
+    Container,
+    /// UEFI would find nothing on it.
+    #[error("has no EFI system partition, so UEFI can't boot it; give --firmware bios")]
+    NoUefiLoader,
+    /// libvirt allows no such name.
+    #[error("gives the domain a name that is empty or has a '/'; give another by --name")]
+    Name,
+    /// Control characters, or no UTF-8.
+    #[error("has a path, name or command line that XML can't hold")]
+    Text,
 }
 
 /// Why a command line can't be handed on.
@@ -170,6 +240,9 @@ pub enum ImageError {
         /// What header and layout demand.
         expected: u64,
     },
+    /// The tool for its format is missing, or finds it damaged.
+    #[error("can't be read: {0}")]
+    Unreadable(QemuImgError),
     /// Bytes differ from what was written.
     #[error("is damaged: {part}; make it again")]
     Damaged {

@@ -1,11 +1,32 @@
-//! Writes an image as a whole, or not at all.
+//! Reads a file of reasonable length, and writes an image as a whole, or not at all.
 
 use crate::error::Error;
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
+
+/// The longest file that is read, in bytes: a kernel ends below 1 GiB in memory.
+const LEN_MAX: u64 = 2 << 30;
+
+/// Reads a file.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::FileTooLong`] if it is longer than 2 GiB, as a disk can be that an image was copied to.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_at_most(path, LEN_MAX)
+}
+
+fn read_at_most(path: &Path, len_max: u64) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read { path: path.into(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(len_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > len_max {
+        return Err(Error::FileTooLong { path: path.into() });
+    }
+    Ok(bytes)
+}
 
 /// Writes a file beside `path`, then gives it that name. Makes its folder if there is none. What exists stays, unless
 /// `replace` says otherwise.
@@ -37,6 +58,13 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endless_files_are_refused() {
+        let error = read_at_most(Path::new("/dev/zero"), 4096).unwrap_err();
+        assert!(matches!(error, Error::FileTooLong { .. }), "{error}");
+        assert_eq!(read_at_most(Path::new("/dev/null"), 0).unwrap(), b"");
+    }
 
     #[test]
     fn what_exists_is_replaced_on_demand_only() {

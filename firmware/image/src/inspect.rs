@@ -132,7 +132,7 @@ fn hex(bytes: &[u8]) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = &self.header;
-        writeln!(formatter, "format        raw, {} bytes, GUID {}", self.len_bytes, self.disk_guid)?;
+        writeln!(formatter, "disk          {} bytes, GUID {}", self.len_bytes, self.disk_guid)?;
         writeln!(formatter, "written by    disk-image {}", header.tool_version)?;
         let boot_code =
             if self.is_boot_code_known { "" } else { "; boot sector of that version, not checked" };
@@ -167,7 +167,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Content, UefiLoader, make};
+    use crate::disk::{Content, Layout, UefiLoader, make};
     use crate::system_partition::Files;
     use crate::system_partition::tests::loader;
     use crate::test_appliance::appliance;
@@ -175,18 +175,19 @@ mod tests {
 
     const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
-    fn made(uefi_loader: Option<&[u8]>) -> Vec<u8> {
+    fn made(uefi_loader: Option<&[u8]>, layout: Layout) -> Vec<u8> {
         let (appliance, path) = (appliance(), Path::new("folder/tiny"));
         let uefi_loader = uefi_loader.map(|bytes| UefiLoader { path, bytes });
-        make(&Content { path, appliance: &appliance, command_line: "log=info -- one", uefi_loader }).unwrap()
+        make(&Content { path, appliance: &appliance, command_line: "log=info -- one", uefi_loader }, layout)
+            .unwrap()
     }
 
     fn disk() -> Vec<u8> {
-        made(None)
+        made(None, Layout::RAW)
     }
 
     fn disk_with_uefi() -> Vec<u8> {
-        made(Some(&loader()))
+        made(Some(&loader()), Layout::RAW)
     }
 
     fn header_of(disk: &[u8]) -> Header {
@@ -267,6 +268,16 @@ mod tests {
     }
 
     #[test]
+    fn it_may_be_laid_out_larger() {
+        let layout = Layout { kernel_block_min: 200, blocks_multiple: 2048, ..Layout::RAW };
+        for disk in [made(None, layout), made(Some(&loader()), layout)] {
+            inspect(&disk).unwrap();
+            let (len_bytes, expected) = (disk.len() - 1, disk.len() as u64);
+            assert_eq!(inspect(&disk[..len_bytes]), Err(ImageError::Truncated { len_bytes, expected }));
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let header = header();
         let at = |block: u32| block as usize * BLOCK_LEN;
@@ -279,6 +290,7 @@ mod tests {
             (at(header.command_line_block), "the command line's checksum"),
             (at(header.kernel_block) + 3, "SHA-256"),
             (BLOCK_LEN + 60, "the partition table"),
+            (BLOCK_LEN + 35, "the partition table"),
             (disk().len() - BLOCK_LEN, "the partition table"),
         ] {
             let mut disk = disk();

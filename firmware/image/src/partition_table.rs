@@ -1,6 +1,6 @@
 //! Reads and checks the partition table of a disk (UEFI specification 5.3).
 
-use crate::disk::{ALIGN_BLOCKS, PARTITION_NAME, SYSTEM_PARTITION_NAME, blocks};
+use crate::disk::{PARTITION_NAME, SYSTEM_PARTITION_NAME, blocks};
 use crate::error::ImageError;
 use crate::inspect::part;
 use gpt::partition::Partition;
@@ -45,20 +45,18 @@ impl Partitions {
 
     /// Checks that partitions are where the header says that what is in them is. Returns the EFI system partition.
     pub(crate) fn check(&self, header: &Header) -> Result<Option<&Partition>, ImageError> {
-        let is = |partition: &Partition, kind, name, first: u64, last: Option<u64>| {
-            partition.part_type_guid == kind
-                && partition.name == name
-                && partition.first_lba == first
-                && last.is_none_or(|last| last == partition.last_lba)
-        };
         let stage_end = u64::from(HEADER_BLOCK) + 1 + u64::from(header.stage_blocks);
         let kernel_end = u64::from(header.kernel_block) + u64::from(blocks(header.kernel_len as usize));
         let is_bios = |partition: &Partition, end: u64| {
-            is(partition, partition_types::BIOS, PARTITION_NAME, HEADER_BLOCK.into(), Some(end - 1))
+            partition.part_type_guid == partition_types::BIOS
+                && partition.name == PARTITION_NAME
+                && (partition.first_lba, partition.last_lba) == (HEADER_BLOCK.into(), end - 1)
         };
         let is_system = |partition: &Partition| {
-            let first = stage_end.next_multiple_of(ALIGN_BLOCKS.into());
-            is(partition, partition_types::EFI, SYSTEM_PARTITION_NAME, first, None)
+            partition.part_type_guid == partition_types::EFI
+                && partition.name == SYSTEM_PARTITION_NAME
+                && (stage_end..=header.kernel_block.into()).contains(&partition.first_lba)
+                && kernel_end <= partition.last_lba
         };
         match &self.used[..] {
             [bios] if is_bios(bios, kernel_end) => Ok(None),

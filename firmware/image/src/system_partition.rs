@@ -1,10 +1,10 @@
 //! The EFI system partition: a FAT volume with the UEFI loader, and with what it loads. The same files always give the same bytes.
 //!
 //! A file system that nothing was deleted from gives a file blocks that follow each other, so a loader that knows no file system
-//! can read them as well: [`block_of`] says where they are. The kernel comes last, as the loader then still says what is missing
+//! can read them as well: [`block_of`] says where they are. Clusters are aligned: a CD has sectors of four blocks. The kernel comes last, as the loader then still says what is missing
 //! on a disk that breaks off.
 
-use crate::disk::blocks;
+use crate::disk::{ALIGN_BLOCKS, blocks};
 use crate::error::UefiLoaderError;
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions, format_volume};
 use image_header::BLOCK_LEN;
@@ -26,8 +26,8 @@ const KERNEL: &str = "FREEHOLD/KERNEL";
 /// The name of the volume.
 const LABEL: [u8; 11] = *b"FREEHOLD   ";
 
-/// One block of entries in the first folder.
-const ROOT_ENTRIES: u16 = 16;
+/// Entries of the first folder in a block.
+const ROOT_ENTRIES_OF_BLOCK: u16 = 16;
 
 /// Most clusters that a FAT of 16 bits has room for.
 const CLUSTERS_MAX: u32 = 65_524;
@@ -75,29 +75,8 @@ pub(crate) fn make(files: &Files<&[u8]>) -> io::Result<Vec<u8>> {
     }
     let [first, second, third, fourth, ..] = <[u8; 32]>::from(hash.finalize());
 
-    let lens = files.by_path().map(|(_, bytes)| blocks(bytes.len()));
-    let mut cluster_blocks = 1;
-    let clusters = |cluster_blocks: u32| {
-        lens.iter().map(|len| len.div_ceil(cluster_blocks)).sum::<u32>() + FOLDERS.len() as u32
-    };
-    while clusters(cluster_blocks) + SPARE_BLOCKS > CLUSTERS_MAX {
-        cluster_blocks *= 2;
-    }
-    let mut clusters = clusters(cluster_blocks);
-    if CLUSTERS_UNCLEAR.contains(&clusters) {
-        clusters = CLUSTERS_UNCLEAR.end;
-    }
-    // Two FATs; those of 12 bits an entry are shorter.
-    let fat_blocks = blocks(2 * (clusters as usize + 2));
-    let volume_blocks = clusters * cluster_blocks + 2 * fat_blocks + 2 + SPARE_BLOCKS;
-
-    let options = FormatVolumeOptions::new()
-        .bytes_per_cluster(cluster_blocks * BLOCK_LEN as u32)
-        .max_root_dir_entries(ROOT_ENTRIES)
-        .volume_id(u32::from_le_bytes([first, second, third, fourth]))
-        .volume_label(LABEL);
-    let mut volume = vec![0; volume_blocks as usize * BLOCK_LEN];
-    format_volume(Cursor::new(&mut volume[..]), options)?;
+    let serial = u32::from_le_bytes([first, second, third, fourth]);
+    let mut volume = empty(files.by_path().map(|(_, bytes)| blocks(bytes.len())), serial)?;
     {
         let file_system = FileSystem::new(Cursor::new(&mut volume[..]), FsOptions::new())?;
         let root = file_system.root_dir();
@@ -111,9 +90,48 @@ pub(crate) fn make(files: &Files<&[u8]>) -> io::Result<Vec<u8>> {
     Ok(volume)
 }
 
-/// The block of a volume that a file's content begins in, if it is there in one piece.
+/// A volume with room for files of so many blocks, whose clusters begin at multiples of [`ALIGN_BLOCKS`].
+fn empty(lens: [u32; 4], serial: u32) -> io::Result<Vec<u8>> {
+    let mut cluster_blocks = ALIGN_BLOCKS;
+    let clusters = |cluster_blocks: u32| {
+        lens.iter().map(|len| len.div_ceil(cluster_blocks)).sum::<u32>() + FOLDERS.len() as u32
+    };
+    while clusters(cluster_blocks) + SPARE_BLOCKS > CLUSTERS_MAX {
+        cluster_blocks *= 2;
+    }
+    let mut clusters = clusters(cluster_blocks);
+    if CLUSTERS_UNCLEAR.contains(&clusters) {
+        clusters = CLUSTERS_UNCLEAR.end;
+    }
+    // Two FATs; those of 12 bits an entry are shorter.
+    let fat_blocks = blocks(2 * (clusters as usize + 2));
+    let others = clusters * cluster_blocks + 2 * fat_blocks + 1 + SPARE_BLOCKS;
+
+    let formatted = |root_blocks: u32| {
+        let options = FormatVolumeOptions::new()
+            .bytes_per_cluster(cluster_blocks * BLOCK_LEN as u32)
+            .max_root_dir_entries(root_blocks as u16 * ROOT_ENTRIES_OF_BLOCK)
+            .volume_id(serial)
+            .volume_label(LABEL);
+        let mut volume = vec![0; (others + root_blocks) as usize * BLOCK_LEN];
+        format_volume(Cursor::new(&mut volume[..]), options)?;
+        Ok::<_, io::Error>(volume)
+    };
+    // The first folder is as long as it has to be for the first cluster, which is behind it, to be aligned.
+    let first_cluster = first_cluster(&formatted(1)?);
+    formatted(1 + first_cluster.next_multiple_of(ALIGN_BLOCKS) - first_cluster)
+}
+
+/// The block of a volume's first cluster: behind reserved blocks, FATs and first folder (Microsoft's FAT specification, BPB).
+fn first_cluster(volume: &[u8]) -> u32 {
+    let word = |at: usize| u32::from(u16::from_le_bytes([volume[at], volume[at + 1]]));
+    word(14) + u32::from(volume[16]) * word(22) + word(17) / u32::from(ROOT_ENTRIES_OF_BLOCK)
+}
+
+/// The block of a volume that a file's content begins in, if it is there in one piece, at a multiple of [`ALIGN_BLOCKS`].
 pub(crate) fn block_of(volume: &[u8], content: &[u8]) -> Option<u32> {
-    (0..blocks(volume.len())).find(|block| volume[*block as usize * BLOCK_LEN..].starts_with(content))
+    let mut places = (0..blocks(volume.len())).step_by(ALIGN_BLOCKS as usize);
+    places.find(|block| volume[*block as usize * BLOCK_LEN..].starts_with(content))
 }
 
 /// Reads the files of a volume that [`make`] has made.
@@ -194,17 +212,33 @@ pub(crate) mod tests {
 
     #[test]
     fn files_of_any_length_are_read_back_and_in_one_piece() {
-        // With entries of 12 and 16 bits, and with larger clusters.
-        let near_4085_clusters = (4000..4220).step_by(7).map(|clusters| clusters * 512);
-        for len in [0, 1, 512, 70_001, 5000 * 512, 40 << 20].into_iter().chain(near_4085_clusters) {
+        // With entries of 12 and of 16 bits.
+        for len in [0, 1, 4096, 70_001, 2 << 20, 20 << 20] {
             let files = files(&bytes(len));
             let volume = make(&borrowed(&files)).unwrap();
             assert!(read(&volume).unwrap() == files, "{len} bytes");
             for (path, bytes) in files.by_path() {
                 assert!(block_of(&volume, bytes).is_some(), "{path} beside {len} bytes");
             }
-            // Two FATs, and what is rounded.
-            assert!(volume.len() < len + len / 100 + 220 * 512, "{len} bytes in {}", volume.len());
+        }
+    }
+
+    #[test]
+    fn volumes_of_any_length_are_aligned_and_have_room() {
+        // About where entries of 12 bits give way to those of 16, and clusters to larger ones.
+        let near = |clusters: u32| (clusters - 100..clusters + 200).map(|clusters| clusters * ALIGN_BLOCKS);
+        for len in (0..2000).step_by(17).chain(near(4085)).chain(near(65_525).step_by(20)) {
+            let volume = empty([len, 1, 1, 1], 0).unwrap();
+            assert!(first_cluster(&volume).is_multiple_of(ALIGN_BLOCKS), "{len} blocks");
+            let file_system = FileSystem::new(Cursor::new(volume.clone()), FsOptions::new()).unwrap();
+            let (statistics, cluster_len) = (file_system.stats().unwrap(), file_system.cluster_size());
+            let needed = 6 + (len * BLOCK_LEN as u32).div_ceil(cluster_len);
+            assert!(statistics.free_clusters() >= needed, "{len} blocks");
+            assert!(statistics.total_clusters().abs_diff(4085) > 16, "{len} blocks");
+            // FATs, what is rounded, and what is skipped.
+            let spare = blocks(volume.len()) - needed * cluster_len / BLOCK_LEN as u32;
+            let skipped = if (4000..4300).contains(&(len / ALIGN_BLOCKS)) { 160 * ALIGN_BLOCKS } else { 0 };
+            assert!(spare < 40 + len / 400 + skipped, "{len} blocks, {spare} more");
         }
     }
 

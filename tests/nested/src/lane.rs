@@ -44,15 +44,22 @@ impl Lane {
         }
     }
 
-    /// Arguments for the system tests: all of them except those of QEMU, of cargo and of disks, what takes minutes where memory is
-    /// slow, guests for which the emulated machine is too small, and the spoilt images, which try the VMM and not the
-    /// processor.
+    /// Arguments for the system tests: all of them except those of QEMU, of cargo, of disks and of the ROM, what takes
+    /// minutes where memory is slow, guests for which the emulated machine is too small, and the spoilt images, which try
+    /// the VMM and not the processor.
     pub(crate) fn tests(self) -> Vec<&'static str> {
         let skipped: &[_] = match self {
-            Self::Npt => {
-                &["qemu", "new/", "disk/", "/corruption", "memory_stress/3G", "memory_stress/6G", "churns/6G"]
-            }
-            Self::Ept => &["qemu", "new/", "disk/", "/corruption", "/1G", "/3G", "/6G"],
+            Self::Npt => &[
+                "qemu",
+                "new/",
+                "disk/",
+                "rom/",
+                "/corruption",
+                "memory_stress/3G",
+                "memory_stress/6G",
+                "churns/6G",
+            ],
+            Self::Ept => &["qemu", "new/", "disk/", "rom/", "/corruption", "/1G", "/3G", "/6G"],
         };
         skipped.iter().flat_map(|&name| ["--skip", name]).collect()
     }

@@ -55,7 +55,7 @@ impl Disk {
         Ok(Self { path, _folder: folder })
     }
 
-    fn hello(context: &Context) -> Result<Self, Failure> {
+    pub(crate) fn hello(context: &Context) -> Result<Self, Failure> {
         Self::make(context, &context.artifacts.hello, &[])
     }
 
@@ -79,7 +79,7 @@ impl Disk {
     }
 
     /// Writes a header whose checksum is right.
-    fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
+    pub(crate) fn replace_header(&self, header: &Header) -> Result<&Self, Failure> {
         let block = header.encode();
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
@@ -128,7 +128,7 @@ fn longest_command_line(context: &Context, lane: Lane) -> Outcome {
 
 fn all_ram_above_4_gib(context: &Context, lane: Lane) -> Outcome {
     let verdict = boot(lane, &Disk::hello(context)?.path, "5G", LIMIT)?;
-    hello::has_ram(verdict.status(qemu_status(0))?, 5 << 20, hello::MISSING_KIB_MAX)
+    hello::has_ram(verdict.status(qemu_status(0))?, 5 << 20)
 }
 
 /// One more segment puts bytes of the first where another has nothing on the disk; its checksum is that of what has to be
@@ -242,7 +242,11 @@ fn header_that_cannot_be(context: &Context, lane: Lane) -> Outcome {
 fn spoilt_second_stage(context: &Context, lane: Lane) -> Outcome {
     let disk = Disk::hello(context)?;
     disk.spoil(|bytes| bytes[HEADER_AT + BLOCK_LEN + 700] ^= 4)?;
-    disk.is_refused(lane, MEMORY, "loader damaged")
+    disk.is_refused(lane, MEMORY, "loader damaged")?;
+    // A header that says there is none.
+    let disk = Disk::hello(context)?;
+    let header = Header { stage_blocks: 0, stage_crc: 0, ..disk.header()? };
+    disk.replace_header(&header)?.is_refused(lane, MEMORY, "loader damaged")
 }
 
 fn no_room_in_memory(context: &Context, lane: Lane) -> Outcome {
@@ -307,7 +311,7 @@ fn refused(context: &Context) -> Outcome {
         (hello, &exists, &[], "exists; give --force to replace it"),
         (hello, &not_folder, &[], "can't write"),
         (hello, full, &[], "can't write"),
-        (hello, &output, &["--format", "qcow2"], "format 'qcow2' is not known; there is: raw"),
+        (hello, &output, &["--format", "vdi"], "format 'vdi' is not known; there are: raw, qcow2, vhd,"),
         (hello, &output, &["--args", &long], "bytes, and the kernel takes 4096"),
     ];
     for (appliance, output, options, message) in cases {

@@ -11,7 +11,7 @@ const MEMORIES: [(&str, u64); 5] =
     [("16M", 16 << 10), ("64M", 64 << 10), ("1G", 1 << 20), ("3G", 3 << 20), ("6G", 6 << 20)];
 
 /// What firmware and the holes below 1 MiB may take of the RAM.
-pub(crate) const MISSING_KIB_MAX: u64 = 1 << 10;
+const MISSING_KIB_MAX: u64 = 1 << 10;
 
 /// Everything that quoting may get wrong.
 const ARGUMENTS: [&str; 15] = [
@@ -60,11 +60,16 @@ fn greets(verdict: &Verdict) -> Result<&Verdict, Failure> {
 fn reports_its_ram(context: &Context, lane: Lane, memory: &str, memory_kib: u64) -> Outcome {
     let verdict = context.boot(lane, &context.artifacts.hello).memory(memory).end()?;
     greets(&verdict)?;
-    has_ram(&verdict, memory_kib, MISSING_KIB_MAX)
+    has_ram(&verdict, memory_kib)
+}
+
+/// Whether the kernel says that it has so much RAM, or a little less.
+pub(crate) fn has_ram(verdict: &Verdict, memory_kib: u64) -> Outcome {
+    has_most_ram(verdict, memory_kib, MISSING_KIB_MAX)
 }
 
 /// Whether the kernel says that it has so much RAM, or at most so much less.
-pub(crate) fn has_ram(verdict: &Verdict, memory_kib: u64, missing_kib_max: u64) -> Outcome {
+pub(crate) fn has_most_ram(verdict: &Verdict, memory_kib: u64, missing_kib_max: u64) -> Outcome {
     let stdout = verdict.stdout();
     let reported = stdout.split(" KiB of RAM").next().and_then(|before| before.rsplit(' ').next());
     let reported: u64 = reported.unwrap_or_default().parse().unwrap_or_default();

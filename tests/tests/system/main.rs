@@ -6,11 +6,13 @@
 
 mod acpi;
 mod backing;
+mod bios;
 mod context;
 mod corruption;
 mod disk;
 mod environment;
 mod forbidden;
+mod formats;
 mod hello;
 mod host;
 mod kernel;
@@ -20,6 +22,7 @@ mod misbehave;
 mod new;
 mod paging;
 mod refusal;
+mod rom;
 mod stopping;
 mod stress;
 mod uefi;
@@ -66,6 +69,9 @@ fn main() -> ExitCode {
         new::trials,
         corruption::trials,
         disk::trials,
+        formats::trials,
+        bios::trials,
+        rom::trials,
         uefi::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();

@@ -1,6 +1,7 @@
 //! `just new`: the crate of an appliance outside of this workspace, as its user has it: written, built, booted.
 
 use crate::context::{Alone, Context, Outcome, trial};
+use guest_interface::status::VmmStatus;
 use libtest_mimic::Trial;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,10 @@ use tempfile::TempDir;
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let tests: [Alone; 3] = [
+    let tests: [Alone; 4] = [
         ("new/three_files_boot_on_every_host", three_files_boot_on_every_host),
         ("new/cargo_run_boots_with_arguments", cargo_run_boots_with_arguments),
+        ("new/crate_that_does_not_build", crate_that_does_not_build),
         ("new/refusals_are_one_line", refusals_are_one_line),
     ];
     let no_lane = context.lanes.present().next().is_none();
@@ -113,6 +115,19 @@ fn cargo_run_boots_with_arguments(_: &Context) -> Outcome {
         .map_err(|error| greeted.failure(format!("there is no {}: {error}", image.display())))?;
     let greeted = end(made.cargo("run")?.args(["--", "two words"]))?;
     greeted.status(0)?.prints(["hello, two words\n"])?;
+    Ok(())
+}
+
+/// No guest has run, so the status is none of a guest's.
+fn crate_that_does_not_build(_: &Context) -> Outcome {
+    let made = NewCrate::make("broken")?;
+    // What `cargo` needs besides, so that it gets as far as the source.
+    made.cargo("build")?;
+    fs::write(made.path.join("src/main.rs"), "fn main() { nothing_of_that_name }").map_err(Failure::start)?;
+    let mut just = Command::new("just");
+    just.arg("--justfile").arg(workspace().join("justfile")).args(["run", "./broken"]);
+    just.current_dir(made.path.parent().unwrap_or(&made.path));
+    end(&mut just)?.status(VmmStatus::Refused.code())?.complains(["nothing_of_that_name"])?;
     Ok(())
 }
 

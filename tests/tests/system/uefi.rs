@@ -9,7 +9,7 @@ use image_header::{BLOCK_LEN, Header, Segment};
 use libtest_mimic::Trial;
 use std::io::Write;
 use std::path::Path;
-use system_tests::disk::{boot_by_uefi, qemu_status, tool};
+use system_tests::disk::{RAW_DISK, boot_by_uefi, boot_drive, qemu_status, tool};
 use system_tests::lane::Lane;
 use system_tests::verdict::{Failure, Verdict};
 
@@ -21,9 +21,10 @@ const MEMORY_KIB: u64 = 128 << 10;
 const FIRMWARE_KIB_MAX: u64 = 8 << 10;
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
-    let tests: [Alone; 12] = [
+    let tests: [Alone; 13] = [
         ("disk/uefi/boots_where_a_bios_does", boots_where_a_bios_does),
         ("disk/uefi/all_ram_above_4_gib", all_ram_above_4_gib),
+        ("disk/uefi/cd_boots", cd_boots),
         ("disk/uefi/memory_stress_passes", memory_stress_passes),
         ("disk/uefi/memory_behind_a_segment_is_cleared", memory_behind_a_segment_is_cleared),
         ("disk/uefi/what_firmware_leaves_is_replaced", what_firmware_leaves_is_replaced),
@@ -66,7 +67,7 @@ fn make_hello(context: &Context) -> Result<Disk, Failure> {
 
 fn boot(context: &Context, disk: &Disk, memory: &str) -> Result<Verdict, Failure> {
     let ovmf = context.ovmf.as_ref().map_err(|missing| Failure::new(missing.to_string()))?;
-    boot_by_uefi(ovmf, &disk.path, memory, &[], LIMIT)
+    boot_by_uefi(ovmf, &disk.path, RAW_DISK, memory, &[], LIMIT)
 }
 
 /// Boots, and wants the loader to say one line that starts so, and the kernel to say nothing. The firmware says something, too.
@@ -117,12 +118,29 @@ fn boots_where_a_bios_does(context: &Context) -> Outcome {
 }
 
 fn has_ram(verdict: &Verdict, memory_kib: u64) -> Outcome {
-    hello::has_ram(verdict, memory_kib, FIRMWARE_KIB_MAX)
+    hello::has_most_ram(verdict, memory_kib, FIRMWARE_KIB_MAX)
 }
 
 fn all_ram_above_4_gib(context: &Context) -> Outcome {
     let verdict = boot(context, &make_hello(context)?, "5G")?;
     has_ram(verdict.status(qemu_status(0))?, 5 << 20)
+}
+
+/// One image under both, as a CD and as a disk.
+fn cd_boots(context: &Context) -> Outcome {
+    let ovmf = context.ovmf.as_ref().map_err(|missing| Failure::new(missing.to_string()))?;
+    let disk = make(context, &context.artifacts.hello, &["--format", "iso"])?;
+    for options in ["format=raw,media=cdrom", RAW_DISK] {
+        for verdict in [
+            boot_by_uefi(ovmf, &disk.path, options, MEMORY, &[], LIMIT)?,
+            boot_drive(LANE, &disk.path, options, MEMORY, LIMIT)?,
+        ] {
+            verdict.status(qemu_status(0))?.prints(["hello from Freehold, running at ring 0\n"])?;
+        }
+    }
+    let verdict = tool(&context.artifacts, ["inspect".as_ref(), disk.path.as_os_str()])?;
+    verdict.status(0)?.prints(["format        iso, ", "loader        UEFI, "])?;
+    Ok(())
 }
 
 fn memory_stress_passes(context: &Context) -> Outcome {
@@ -145,7 +163,7 @@ fn memory_behind_a_segment_is_cleared(context: &Context) -> Outcome {
     let address = cleared.address + cleared.disk_len;
     let device = format!("loader,file={},addr={address:#x},force-raw=on", ones.path().display());
     let ovmf = context.ovmf.as_ref().map_err(|missing| Failure::new(missing.to_string()))?;
-    let verdict = boot_by_uefi(ovmf, &disk.path, MEMORY, &["-device", &device], LIMIT)?;
+    let verdict = boot_by_uefi(ovmf, &disk.path, RAW_DISK, MEMORY, &["-device", &device], LIMIT)?;
     verdict.status(qemu_status(0))?.prints(["hello from Freehold"])?;
     Ok(())
 }

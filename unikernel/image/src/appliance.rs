@@ -129,7 +129,9 @@ fn read_header(data: &[u8]) -> Result<&FileHeader64<LittleEndian>, ImageError> {
         return different("its code is for another processor");
     }
     if header.e_type(ENDIAN) != ET_EXEC {
-        return different("its type is not ET_EXEC");
+        return different(
+            "its type is not ET_EXEC; link it with Freehold's flags, which RUSTFLAGS in the environment replace",
+        );
     }
     Ok(header)
 }

@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use image_tool::pack_file;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,13 +29,21 @@ enum Command {
 fn main() -> ExitCode {
     let Command::Pack { input, output } = Arguments::parse().command;
     match pack_file(&input, &output) {
-        Ok(summary) => {
-            println!("{}: {summary}", output.display());
-            ExitCode::SUCCESS
-        }
+        Ok(summary) => say(format_args!("{}: {summary}", output.display())),
         Err(error) => {
-            eprintln!("image-tool: {error}");
+            let _ = writeln!(io::stderr(), "image-tool: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints a line. Nobody has to read it, but it must not be lost.
+fn say(line: fmt::Arguments<'_>) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "image-tool: can't print to stdout: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -23,8 +23,14 @@ pub const FEATURE_TRADITIONAL: u32 = 1 << 0;
 /// Feature bit: [`DMA`].
 pub const FEATURE_DMA: u32 = 1 << 1;
 
-/// Key of the PVH entry of a kernel that the VMM has loaded: a `u32`, little-endian.
+/// Key of the address of a kernel that the VMM has loaded: a `u32`, little-endian.
+pub const KEY_KERNEL_ADDRESS: u16 = 0x07;
+/// Key of its length in bytes from there: a `u32`, little-endian.
+pub const KEY_KERNEL_LEN: u16 = 0x08;
+/// Key of its PVH entry: a `u32`, little-endian.
 pub const KEY_KERNEL_ENTRY: u16 = 0x10;
+/// Key of its bytes, which QEMU gives for kernels of other boot protocols than PVH, to be put into memory by the firmware.
+pub const KEY_KERNEL_DATA: u16 = 0x11;
 /// Key of the length in bytes, with NUL, of its command line: a `u32`, little-endian.
 pub const KEY_COMMAND_LINE_LEN: u16 = 0x14;
 /// Key of its command line, with NUL.

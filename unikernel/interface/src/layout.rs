@@ -39,6 +39,9 @@ pub const START_INFO: u64 = 0x6000;
 /// The memory map that the start info points to.
 pub const MEMORY_MAP: u64 = 0x7000;
 
+/// Most entries of a memory map that the kernel takes.
+pub const MEMORY_MAP_ENTRIES_MAX: usize = 64;
+
 /// The module list, and behind it the names of the modules.
 pub const MODULE_LIST: u64 = 0x8000;
 

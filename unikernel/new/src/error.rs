@@ -43,6 +43,12 @@ pub enum Error {
         /// The workspace.
         freehold: PathBuf,
     },
+    /// A folder that would have to be made to be left again.
+    #[error("{path:?} goes up from a folder that is not there; give a path without ..")]
+    UpFromNowhere {
+        /// The path.
+        path: PathBuf,
+    },
     /// Cargo's files are UTF-8.
     #[error("{path:?} is not UTF-8, as paths in cargo's files are; give Freehold's checkout another place")]
     NotUtf8 {

@@ -10,8 +10,11 @@ mod template;
 
 pub use error::Error;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tempfile::Builder;
 
 /// Writes the crate of an appliance into the folder `path`, which is made, or there and empty. Its last component is the
 /// name. `freehold` is the checkout whose kernel it is built on.
@@ -23,12 +26,24 @@ pub fn write(freehold: &Path, path: &Path) -> Result<(), Error> {
     let freehold =
         freehold.canonicalize().map_err(|source| Error::Read { path: freehold.to_owned(), source })?;
     place::check(path, &freehold)?;
-    for (file, content) in template::files(name, &freehold)? {
-        let file = path.join(file);
-        let folder = file.parent().unwrap_or(path);
-        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&file, content));
-        written.map_err(|source| Error::Write { path: file, source })?;
+    let files = template::files(name, &freehold)?;
+    write_whole(path, &files).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// Writes files into a folder that gets its name once all are in it.
+fn write_whole(path: &Path, files: &[(&str, String)]) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let any_user = Permissions::from_mode(0o777);
+    let folder = Builder::new().prefix(".new-").permissions(any_user).tempdir_in(parent)?;
+    for (file, content) in files {
+        let file = folder.path().join(file);
+        fs::create_dir_all(file.parent().unwrap_or(folder.path()))?;
+        fs::write(&file, content)?;
     }
+    fs::rename(folder.path(), path)?;
+    // It is not where it was made.
+    let _ = folder.keep();
     Ok(())
 }
 
@@ -54,6 +69,10 @@ mod tests {
         assert_eq!(names_in(&path), [".cargo", "Cargo.toml", "src"]);
         assert_eq!(names_in(&path.join(".cargo")), ["config.toml"]);
         assert_eq!(names_in(&path.join("src")), ["main.rs"]);
+        assert_eq!(names_in(&folder.path().join("on/the way")), ["greeter"]);
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        write(&freehold, &folder.path().join("empty")).unwrap();
+        assert!(folder.path().join("empty/Cargo.toml").is_file());
     }
 
     #[test]
@@ -66,6 +85,8 @@ mod tests {
             assert!(!error.contains('\n') && error.contains("give"), "{error}");
         }
         assert!(write(&folder.path().join("nowhere"), &folder.path().join("fine")).is_err());
+        // A file system that takes no folders.
+        assert!(matches!(write(&freehold, Path::new("/proc/fine")), Err(Error::Write { .. })));
         assert_eq!(names_in(folder.path()), ["freehold"]);
         assert!(names_in(&freehold).is_empty());
     }

@@ -2,6 +2,8 @@
 
 use clap::Parser;
 use new_appliance::write;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,16 +22,24 @@ struct Arguments {
 fn main() -> ExitCode {
     let Arguments { freehold, path } = Arguments::parse();
     match write(&freehold, &path) {
-        Ok(()) => {
-            println!(
-                "{}: an appliance; build and boot it there with `cargo run -- arguments`",
-                path.display()
-            );
-            ExitCode::SUCCESS
-        }
+        Ok(()) => say(format_args!(
+            "{}: an appliance; build and boot it there with `cargo run -- arguments`",
+            path.display()
+        )),
         Err(error) => {
-            eprintln!("just new: {error}");
+            let _ = writeln!(io::stderr(), "just new: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints a line. Nobody has to read it, but it must not be lost.
+fn say(line: fmt::Arguments<'_>) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "just new: can't print to stdout: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }

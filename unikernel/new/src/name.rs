@@ -10,6 +10,7 @@ const TAKEN: &[(&str, &str)] = &[
     ("examples", "a folder of cargo's"),
     ("incremental", "a folder of cargo's"),
     ("alloc", "Rust's crate of that name"),
+    ("guest-interface", "a crate of the kernel's"),
     ("core", "Rust's crate of that name"),
     ("std", "Rust's crate of that name"),
     ("test", "Rust's crate of that name"),

@@ -3,15 +3,19 @@
 use crate::error::Error;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Sees to it that `path` is free, and outside of the workspace `freehold`, whose path is canonical.
 ///
 /// # Errors
-/// [`Error::Occupied`], [`Error::InsideWorkspace`], [`Error::Read`].
+/// [`Error::Occupied`], [`Error::InsideWorkspace`], [`Error::UpFromNowhere`], [`Error::Read`].
 pub(crate) fn check(path: &Path, freehold: &Path) -> Result<(), Error> {
     let unreadable = |source| Error::Read { path: path.to_owned(), source };
-    if real_path(path).map_err(unreadable)?.starts_with(freehold) {
+    let (there, rest) = real_path(path).map_err(unreadable)?;
+    if rest.components().any(|component| component == Component::ParentDir) {
+        return Err(Error::UpFromNowhere { path: path.to_owned() });
+    }
+    if there.join(rest).starts_with(freehold) {
         return Err(Error::InsideWorkspace { path: path.to_owned(), freehold: freehold.to_owned() });
     }
     match fs::read_dir(path).map(Iterator::count) {
@@ -26,16 +30,15 @@ pub(crate) fn check(path: &Path, freehold: &Path) -> Result<(), Error> {
     }
 }
 
-/// The path without symbolic links; of a path that is not there, as far as there is something.
-fn real_path(path: &Path) -> io::Result<PathBuf> {
+/// As much of the path as is there, without symbolic links, and the rest.
+fn real_path(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let absolute = std::path::absolute(path)?;
     let found = absolute.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
     Ok(match found {
-        Some((ancestor, real)) => match absolute.strip_prefix(ancestor) {
-            Ok(rest) => real.join(rest),
-            Err(_) => real,
-        },
-        None => absolute,
+        Some((ancestor, real)) => {
+            (real, absolute.strip_prefix(ancestor).map(Path::to_owned).unwrap_or_default())
+        }
+        None => (absolute, PathBuf::new()),
     })
 }
 
@@ -75,5 +78,7 @@ mod tests {
             assert!(matches!(outcome, Err(Error::InsideWorkspace { .. })), "{inside}");
         }
         check(&folder.path().join("freehold-2"), &freehold).unwrap();
+        let outcome = check(&folder.path().join("nowhere/../freehold/new"), &freehold);
+        assert!(matches!(outcome, Err(Error::UpFromNowhere { .. })));
     }
 }

@@ -6,7 +6,7 @@ use super::fields::{u32_at, u64_at};
 use crate::memory::AddressRange;
 use crate::memory::ram::MapEntry;
 use guest_interface::host_information::{self, HostInformation};
-use guest_interface::layout::{COMMAND_LINE_LEN_MAX, LOW_RAM_END};
+use guest_interface::layout::{COMMAND_LINE_LEN_MAX, LOW_RAM_END, MEMORY_MAP_ENTRIES_MAX};
 
 /// `XEN_HVM_START_MAGIC_VALUE`.
 const MAGIC: u32 = 0x336e_c578;
@@ -14,8 +14,6 @@ const MAGIC: u32 = 0x336e_c578;
 const VERSION_WITH_MEMORY_MAP: u32 = 1;
 /// `XEN_HVM_MEMMAP_TYPE_RAM`.
 const MEMORY_TYPE_RAM: u32 = 1;
-/// Most entries that are read from a memory map.
-const MAP_ENTRIES_MAX: usize = 64;
 /// Most modules that are read.
 const MODULES_MAX: usize = 8;
 
@@ -31,7 +29,7 @@ pub(super) trait PhysicalMemory {
 /// What the kernel keeps of the start info.
 #[derive(Debug)]
 pub(crate) struct StartInfo {
-    map: [MapEntry; MAP_ENTRIES_MAX],
+    map: [MapEntry; MEMORY_MAP_ENTRIES_MAX],
     map_len: usize,
     modules: [AddressRange; MODULES_MAX],
     modules_len: usize,
@@ -59,7 +57,7 @@ impl StartInfo {
             return Err(BootError::NoMemoryMap { version });
         }
         let mut info = Self {
-            map: [const { MapEntry { range: 0..0, is_ram: false } }; MAP_ENTRIES_MAX],
+            map: [const { MapEntry { range: 0..0, is_ram: false } }; MEMORY_MAP_ENTRIES_MAX],
             map_len: 0,
             modules: [const { 0..0 }; MODULES_MAX],
             modules_len: 0,
@@ -99,8 +97,8 @@ impl StartInfo {
         address: u64,
         entries: u32,
     ) -> Result<(), BootError> {
-        if entries as usize > MAP_ENTRIES_MAX {
-            return Err(BootError::MemoryMapTooLong { entries, max: MAP_ENTRIES_MAX });
+        if entries as usize > MEMORY_MAP_ENTRIES_MAX {
+            return Err(BootError::MemoryMapTooLong { entries, max: MEMORY_MAP_ENTRIES_MAX });
         }
         for index in 0..u64::from(entries) {
             let mut entry = [0; MAP_ENTRY_LEN as usize];
