@@ -1,7 +1,8 @@
-//! Disk images, made by `disk-image` and booted by a BIOS: QEMU's machines with SeaBIOS.
+//! Disk images, made by `disk-image` and booted by a BIOS, QEMU's machines with SeaBIOS, or by UEFI firmware, OVMF.
 
 use crate::artifact::Artifacts;
 use crate::lane::Lane;
+use crate::ovmf::Ovmf;
 use crate::process::Running;
 use crate::qemu::{Accelerator, Qemu};
 use crate::verdict::{Failure, Verdict};
@@ -78,6 +79,28 @@ pub fn boot_with_rom(
     limit: Duration,
 ) -> Result<Verdict, Failure> {
     machine(lane, memory).disk(disk).option("-option-rom", rom).end(limit)
+}
+
+/// Boots an image by UEFI on q35, as [`boot_drive`] does by the BIOS, with more options for QEMU.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_by_uefi(
+    ovmf: &Ovmf,
+    image: &Path,
+    drive: &str,
+    memory: &str,
+    options: &[(&str, &str)],
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    let mut machine = machine(Lane::QemuQ35, memory)
+        .drive(image, drive)
+        .drive(&ovmf.code, "if=pflash,format=raw,readonly=on")
+        .drive(&ovmf.variables, "if=pflash,format=raw,snapshot=on");
+    for (option, value) in options {
+        machine = machine.option(option, value);
+    }
+    machine.end(limit)
 }
 
 fn machine(lane: Lane, memory: &str) -> Qemu {

@@ -29,6 +29,7 @@ pub mod hugetlb_pool;
 pub mod lane;
 pub mod memory_stress;
 pub mod option_rom;
+pub mod ovmf;
 pub mod paging;
 pub mod process;
 pub mod qemu;

@@ -27,6 +27,9 @@ impl Accelerator {
     }
 }
 
+/// Options of QEMU's `-drive` for a raw disk that nothing is written to.
+pub const RAW_DISK: &str = "format=raw,snapshot=on";
+
 /// A guest of QEMU's. The status that is judged is QEMU's: see [`qemu_status`](crate::disk::qemu_status).
 #[derive(Debug)]
 pub struct Qemu {
@@ -57,7 +60,7 @@ impl Qemu {
     /// With a raw disk, which stays as it is.
     #[must_use]
     pub fn disk(self, disk: &Path) -> Self {
-        self.drive(disk, "format=raw,snapshot=on")
+        self.drive(disk, RAW_DISK)
     }
 
     /// With a drive that has these options of QEMU's `-drive`.

@@ -70,6 +70,22 @@ pub enum Error {
         /// Why.
         source: KernelError,
     },
+    /// The file given as UEFI loader is none.
+    #[error("'{}' {source}", path.display())]
+    UefiLoader {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: UefiLoaderError,
+    },
+    /// The EFI system partition can't be made.
+    #[error("can't make the EFI system partition: {0}")]
+    SystemPartition(io::Error),
+    /// A file in the EFI system partition lies where the BIOS loader can't read it.
+    #[error(
+        "the file system puts a file in pieces, or not at a multiple of 4 KiB; this is a fault of the tool"
+    )]
+    Scattered,
     /// The command line is longer than a kernel takes, or has a NUL.
     #[error("{0}")]
     CommandLine(#[from] CommandLineError),
@@ -161,6 +177,17 @@ pub enum CommandLineError {
     /// It ends there for the kernel.
     #[error("the arguments contain a NUL, which ends a command line")]
     Nul,
+}
+
+/// Why a file is no UEFI loader. The texts continue a sentence that starts with its path.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum UefiLoaderError {
+    /// No PE file of 64 bits.
+    #[error("is no UEFI loader: it is no 64-bit PE file; give the one that `just build` leaves")]
+    NoPe,
+    /// One that UEFI firmware does not start.
+    #[error("is no UEFI loader: it is no UEFI application for x86-64; give the one that `just build` leaves")]
+    OtherProgram,
 }
 
 /// Why an appliance can't be loaded from a disk. The texts continue a sentence that starts with its path.

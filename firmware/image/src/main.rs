@@ -2,7 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use disk_image::disk::{Content, make};
+use disk_image::disk::{Content, UefiLoader, make};
 use disk_image::error::Error;
 use disk_image::format::Format;
 use disk_image::inspect::inspect;
@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Makes disk images that boot an appliance under a PC's BIOS.
+/// Makes disk images that boot an appliance under a PC's BIOS and UEFI firmware.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -39,6 +39,9 @@ enum Command {
         /// Log level of the kernel.
         #[arg(long, default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS))]
         log: String,
+        /// The UEFI loader, as `just build` leaves it; without one, only a BIOS boots the image.
+        #[arg(long, value_name = "FILE")]
+        uefi_loader: Option<PathBuf>,
         /// Replace the image if it exists.
         #[arg(long)]
         force: bool,
@@ -72,8 +75,8 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Make { appliance, output, format, args, log, force } => {
-            write_image(&appliance, &output, &format, &args, &log, force)
+        Command::Make { appliance, output, format, args, log, uefi_loader, force } => {
+            write_image(&appliance, &output, &format, &args, &log, uefi_loader.as_deref(), force)
         }
         Command::Inspect { image } => say_what_is_on(&image),
         Command::Libvirt { image, name, memory, firmware, command_line } => {
@@ -108,18 +111,23 @@ fn write_image(
     format: &str,
     args: &str,
     log: &str,
+    uefi_loader: Option<&Path>,
     force: bool,
 ) -> Result<String, Error> {
     let format: Format = format.parse()?;
     let command_line = command_line::build(log, args)?;
     file::check_place(output, appliance, force)?;
     let bytes = file::read(appliance)?;
-    let content = Content { path: appliance, appliance: &bytes, command_line: &command_line };
+    let loader = uefi_loader.map(file::read).transpose()?;
+    let loader = uefi_loader.zip(loader.as_deref()).map(|(path, bytes)| UefiLoader { path, bytes });
+    let content =
+        Content { path: appliance, appliance: &bytes, command_line: &command_line, uefi_loader: loader };
     let disk = make(&content, format.layout())?;
     let image = format.pack(disk, output).map_err(|source| Error::Pack { path: output.into(), source })?;
     file::write(output, &image, force)?;
+    let firmware = if loader.is_some() { "BIOS or UEFI" } else { "BIOS" };
     Ok(format!(
-        "{}: {} bytes, boots {} with '{command_line}'",
+        "{}: {} bytes, boots {} with '{command_line}' under {firmware}",
         output.display(),
         image.len(),
         appliance.display()

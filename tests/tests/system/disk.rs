@@ -13,7 +13,7 @@ use system_tests::lane::Lane;
 use system_tests::verdict::{Failure, Verdict};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: &str = "64M";
 pub(crate) const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
@@ -84,7 +84,7 @@ impl Disk {
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
 
-    fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
+    pub(crate) fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
         boot(lane, &self.path, MEMORY, LIMIT)
     }
 

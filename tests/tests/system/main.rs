@@ -2,7 +2,7 @@
 //!
 //! Each scenario on each host is a test of its own, `LANE/SCENARIO`. Tests of a lane that the machine lacks are shown as
 //! ignored, after a line that says why; the test `lanes/LANE` fails if the environment variable
-//! `FREEHOLD_REQUIRE_LANES` names that lane. The binaries under test come from `just build`.
+//! `FREEHOLD_REQUIRE_LANES` names that lane, and lane qemu-q35 includes UEFI firmware. The binaries under test come from `just build`.
 
 mod acpi;
 mod backing;
@@ -29,6 +29,7 @@ mod refusal;
 mod rom;
 mod stopping;
 mod stress;
+mod uefi;
 
 use context::Context;
 use libtest_mimic::{Arguments, run};
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
         }
     };
     eprint!("{}", context.lanes);
+    if let Err(missing) = context.ovmf {
+        eprintln!("tests of UEFI are ignored: {missing}");
+    }
     let groups = [
         context::trials,
         hello::trials,
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         firmware::trials,
         bios::trials,
         rom::trials,
+        uefi::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

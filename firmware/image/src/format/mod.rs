@@ -165,7 +165,8 @@ mod tests {
     /// A disk as the format wants it.
     pub(super) fn disk(format: Format) -> Vec<u8> {
         let (appliance, path) = (appliance(), Path::new("folder/tiny"));
-        let content = Content { path, appliance: &appliance, command_line: "log=info -- one" };
+        let content =
+            Content { path, appliance: &appliance, command_line: "log=info -- one", uefi_loader: None };
         make(&content, format.layout()).unwrap()
     }
 
