@@ -290,7 +290,7 @@ fn without_qemu_img(context: &Context) -> Outcome {
     let package = "qemu-img is missing, and needed for this format; install it: apt-get install qemu-utils";
     for format in ["qcow2", "vmdk"] {
         let verdict = make(context, hello, &output, format, &[], &environment)?;
-        refuses(&verdict, &["can't make '", package])?;
+        refuses(&verdict, &["can't make \"", package])?;
         if output.exists() {
             return Err(verdict.failure("an image was written"));
         }
@@ -302,7 +302,7 @@ fn without_qemu_img(context: &Context) -> Outcome {
     qcow2[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
     fs::write(&output, qcow2).map_err(Failure::start)?;
     let verdict = tool_with(&context.artifacts, ["inspect".as_ref(), output.as_os_str()], &environment)?;
-    refuses(&verdict, &["' can't be read: ", package])
+    refuses(&verdict, &["\" can't be read: ", package])
 }
 
 /// A tool that was interrupted, or had no room, leaves nothing: neither a part of an image nor a temporary file.
@@ -324,7 +324,7 @@ fn failing_qemu_img(context: &Context) -> Outcome {
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).map_err(Failure::start)?;
         fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(Failure::start)?;
         let verdict = make(context, hello, &images.join("image"), "vmdk", &[], &environment)?;
-        refuses(&verdict, &["can't make '", message])?;
+        refuses(&verdict, &["can't make \"", message])?;
         for folder in [&temporary, &images] {
             if fs::read_dir(folder).map_err(Failure::start)?.next().is_some() {
                 return Err(verdict.failure(format!("something is left in {}", folder.display())));
@@ -346,7 +346,7 @@ fn refused(context: &Context) -> Outcome {
         let verdict = make(context, hello, &exists, format, &[], &[])?;
         refuses(&verdict, &["exists; give --force"])?;
         let verdict = make(context, hello, folder.path(), format, &["--force"], &[])?;
-        refuses(&verdict, &["can't write '", "directory"])?;
+        refuses(&verdict, &["is no regular file"])?;
     }
     let verdict = make(context, hello, &path("a\"b.vmdk"), "vmdk", &[], &[])?;
     refuses(&verdict, &["a VMDK names itself"])?;

@@ -14,6 +14,7 @@ mod disk;
 mod disk_direct;
 mod environment;
 mod firmware;
+mod firmware_rom;
 mod forbidden;
 mod formats;
 mod hello;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         formats::trials,
         disk_direct::trials,
         firmware::trials,
+        firmware_rom::trials,
         bios::trials,
         rom::trials,
         uefi::trials,
