@@ -17,32 +17,20 @@
 
 use crate::error::Error;
 use crate::kernel::{Kernel, LoadSegment};
+use crate::partition_table::{self, PARTITION_NAME, Plan, SYSTEM_PARTITION_NAME};
 use crate::system_partition::{self, Files, block_of};
 use arrayvec::{ArrayString, ArrayVec};
 use bios_loader::CD_SECTOR_BLOCKS;
-use gpt::mbr::ProtectiveMBR;
-use gpt::partition::Partition;
-use gpt::partition_types::{self, Type};
-use gpt::{GptConfig, GptError};
+use gpt::partition_types;
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, SEGMENTS_MAX, Segment, TOOL_VERSION_LEN_MAX};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::io::Cursor;
-use std::ops::Range;
 use std::path::Path;
-use uuid::{Builder, Uuid};
 
 /// Blocks of the partition table's copy: its entries and its header.
 const TABLE_COPY_BLOCKS: u64 = 33;
 
 /// Least blocks of a disk: one cylinder of 16 heads and 63 sectors.
 const DISK_BLOCKS_MIN: u64 = 16 * 63;
-
-/// The name of the partition that the BIOS loader is in.
-pub(crate) const PARTITION_NAME: &str = "Freehold";
-
-/// The name of the EFI system partition.
-pub(crate) const SYSTEM_PARTITION_NAME: &str = "Freehold UEFI";
 
 /// Kernel and EFI system partition begin at a multiple of this, in blocks: 4 KiB.
 pub(crate) const ALIGN_BLOCKS: u32 = 8;
@@ -184,12 +172,9 @@ pub(crate) fn header_segments(
     kernel.segments.iter().map(segment).collect()
 }
 
-/// Type, name and blocks of a partition.
-type PartitionPlan = (Type, &'static str, Range<u32>);
-
 /// A disk with these parts, each from a block on, and partitions, of which the last ends last. It has a protective MBR with the
 /// boot code, and a partition table with its copy.
-fn disk(parts: &[(u32, &[u8])], plans: &[PartitionPlan], layout: Layout) -> Result<Vec<u8>, Error> {
+fn disk(parts: &[(u32, &[u8])], plans: &[Plan], layout: Layout) -> Result<Vec<u8>, Error> {
     let end_block = plans.last().map_or(HEADER_BLOCK, |(.., blocks)| blocks.end);
     let least = (u64::from(end_block) + TABLE_COPY_BLOCKS).max(DISK_BLOCKS_MIN);
     let blocks_total = least.max(layout.blocks_min).next_multiple_of(layout.blocks_multiple);
@@ -198,43 +183,7 @@ fn disk(parts: &[(u32, &[u8])], plans: &[PartitionPlan], layout: Layout) -> Resu
         let at = *block as usize * BLOCK_LEN;
         disk[at..at + bytes.len()].copy_from_slice(bytes);
     }
-    partition(disk, plans, end_block).map_err(|error| Error::PartitionTable(error.to_string()))
-}
-
-fn partition(mut disk: Vec<u8>, plans: &[PartitionPlan], end_block: u32) -> Result<Vec<u8>, GptError> {
-    let content =
-        |blocks: Range<u32>| &disk[blocks.start as usize * BLOCK_LEN..blocks.end as usize * BLOCK_LEN];
-    let disk_guid = guid("disk", content(HEADER_BLOCK..end_block));
-    let entry = |(part_type_guid, name, blocks): &PartitionPlan| Partition {
-        part_type_guid: part_type_guid.clone(),
-        part_guid: partition_guid(content(blocks.clone())),
-        first_lba: blocks.start.into(),
-        last_lba: u64::from(blocks.end) - 1,
-        flags: 0,
-        name: (*name).to_owned(),
-    };
-    let entries: BTreeMap<u32, Partition> = (1..).zip(plans.iter().map(entry)).collect();
-    let blocks_behind_mbr = u32::try_from(disk.len() / BLOCK_LEN - 1).unwrap_or(u32::MAX);
-    let mut mbr = ProtectiveMBR::with_lb_size(blocks_behind_mbr);
-    mbr.set_bootcode(bios_loader::boot_code());
-    disk[..BLOCK_LEN].copy_from_slice(&mbr.to_bytes());
-    let config = GptConfig::new().writable(true);
-    let mut table = config.create_from_device(Cursor::new(disk), Some(disk_guid))?;
-    table.update_partitions(entries)?;
-    Ok(table.write()?.into_inner())
-}
-
-/// The GUID of a partition with this content.
-pub(crate) fn partition_guid(content: &[u8]) -> Uuid {
-    guid("partition", content)
-}
-
-/// A GUID that follows from what is on the disk (RFC 9562, version 8).
-fn guid(of: &str, content: &[u8]) -> Uuid {
-    let hash = Sha256::new().chain_update(of).chain_update(content).finalize();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash[..16]);
-    Builder::from_custom_bytes(bytes).into_uuid()
+    partition_table::write(disk, plans, end_block).map_err(|error| Error::PartitionTable(error.to_string()))
 }
 
 /// Blocks that hold `len` bytes; lengths here are below 4 GiB.
@@ -247,6 +196,8 @@ mod tests {
     use super::*;
     use crate::system_partition::tests::loader;
     use crate::test_appliance::{CONTENT, appliance};
+    use gpt::GptConfig;
+    use std::io::Cursor;
 
     /// The offsets that firmware/README.md names.
     #[test]

@@ -1,14 +1,15 @@
 //! Says what is on a disk image, after checking all of it.
 
-use crate::disk::{header_segments, partition_guid};
+use crate::disk::header_segments;
 use crate::error::ImageError;
 use crate::kernel::Kernel;
-use crate::partition_table::{self, Partitions};
+use crate::partition_table::{self, Partitions, partition_guid};
 use crate::system_partition::{self, check_loader};
 use bios_loader::BOOT_CODE_LEN;
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, HeaderError};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use uuid::Uuid;
 
 /// The signature that ends a boot sector.
 const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
@@ -18,7 +19,7 @@ const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 pub struct Report {
     header: Header,
     command_line: String,
-    disk_guid: String,
+    disk_guid: Uuid,
     is_boot_code_known: bool,
     uefi_loader: Option<LoaderFile>,
     len_bytes: usize,
@@ -82,6 +83,9 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     }
     let partitions = Partitions::read(&disk[..expected as usize])?;
     let system_partition = partitions.check(&header)?;
+    if is_boot_code_known {
+        partitions.check_bytes(&disk[..expected as usize])?;
+    }
     let uefi_loader = system_partition.map(|partition| {
         let (first, len) = (
             partition.first_lba as u32,
@@ -297,6 +301,31 @@ mod tests {
             disk[place] ^= 1;
             let error = inspect(&disk).unwrap_err().to_string();
             assert!(error.contains(expected), "{place}: {error}");
+        }
+    }
+
+    /// Tables whose checksums are right, but that are not what is written here.
+    #[test]
+    fn every_field_of_the_tables_header_counts() {
+        let good = disk();
+        let copy = good.len() - BLOCK_LEN;
+        // Length of the header, both places of headers, usable blocks, disk's GUID, where entries are, their number and length.
+        for offset in [12, 24, 32, 40, 48, 56, 72, 80, 84, 85] {
+            for header in [BLOCK_LEN, copy] {
+                for change in [1, 0x80] {
+                    let mut disk = good.clone();
+                    disk[header + offset] ^= change;
+                    let mut bytes = disk[header..header + 92].to_vec();
+                    bytes[16..20].fill(0);
+                    disk[header + 16..header + 20].copy_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+                    assert!(inspect(&disk).is_err(), "{offset} at {header}");
+                }
+            }
+        }
+        for place in [440, 446, BLOCK_LEN + 100, 34 * BLOCK_LEN - 1] {
+            let mut disk = good.clone();
+            disk[place] ^= 1;
+            assert!(inspect(&disk).is_err(), "{place}");
         }
     }
 
