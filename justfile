@@ -3,6 +3,8 @@
 # A relative one is taken from here, as cargo does when a recipe calls it.
 target_dir := if env("CARGO_TARGET_DIR", "target") =~ "^/" { env("CARGO_TARGET_DIR") } else { justfile_directory() / env("CARGO_TARGET_DIR", "target") }
 guest_target := "x86_64-unknown-none"
+uefi_target := "x86_64-unknown-uefi"
+uefi_loader := target_dir / uefi_target / "uefi/uefi-loader.efi"
 # `cargo run` in another crate hands its toolchain on; this checkout has its own.
 unexport RUSTUP_TOOLCHAIN
 
@@ -13,7 +15,7 @@ test_guests := "misbehave kernel-tests"
 default:
     @just --list --unsorted
 
-# Build, then boot an appliance, or a crate that `just new` made: `just run [NAME | FOLDER] [vmm-stub options] [-- arguments]`.
+# Build, then boot an appliance, a crate of `just new` or an image: `just run [NAME | FOLDER | FILE] [options] [-- arguments]`.
 [no-exit-message]
 [positional-arguments]
 run *arguments: build
@@ -33,6 +35,9 @@ run *arguments: build
             exit 116
         fi
         exec "${just[@]}" _start "${options[@]}" -- "$image" "${@:2}"
+    fi
+    if [[ -f $appliance ]]; then
+        exec "${just[@]}" _start "${options[@]}" -- "$appliance" "${@:2}"
     fi
     if [[ ! -f $appliance/Cargo.toml ]]; then
         echo "just run: there is no crate in '$appliance'; make one with \`just new PATH\`" >&2
@@ -88,7 +93,7 @@ _start *arguments:
     cd {{ quote(invocation_directory()) }}
     exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
-# Make a disk image that a BIOS boots: `just image [appliance] [--args "…"] [--output FILE] [--force]`.
+# Make a disk image that BIOS and UEFI boot: `just image [appliance] [--format raw|qcow2|vhd|vmdk|iso|oci] [--args "…"] [--output FILE] [--force]`.
 [no-cd]
 [no-exit-message]
 [positional-arguments]
@@ -102,11 +107,18 @@ image *arguments: build
         echo "just image: there is no appliance '$appliance'; there are: {{ appliances }}" >&2
         exit 1
     fi
-    output=(--output {{ quote(target_dir) }}/images/$appliance.raw)
+    # The image's name ends with its format, unless --output names it. The value of an option may be the next word.
+    format=raw; names_output=false; option=
     for word in "$@"; do
-        if [[ $word == --output || $word == --output=* ]]; then output=(); fi
+        case $option$word in
+            --format=*) format=${word#--format=} ;;
+            --output=*) names_output=true ;;
+        esac
+        case $option$word in --format | --output | --args | --log) option=$word= ;; *) option= ;; esac
     done
-    exec {{ quote(target_dir) }}/release/disk-image make "$file" "${output[@]}" "$@"
+    output=()
+    $names_output || output=(--output {{ quote(target_dir) }}/images/$appliance.$format)
+    exec {{ quote(target_dir) }}/release/disk-image make "$file" --uefi-loader {{ quote(uefi_loader) }} "${output[@]}" "$@"
 
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.
 test what="all":
@@ -120,7 +132,7 @@ test what="all":
     esac
     @[ {{ quote(what) }} = help ] || {{ quote(just_executable()) }} _test-{{ quote(what) }}
 
-_test-all: build _build-test-guests _qemu
+_test-all: build _build-test-guests _qemu _ovmf
     cargo test --workspace --locked
 
 _test-npt: _qemu (_test-nested "npt")
@@ -160,23 +172,24 @@ _test-loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR={{ quote(target_dir / "loom") }} \
         cargo test --locked --release --package unikernel --lib loom_
 
-# Build the VMM, the appliances, the disk image tool and the ROM into target/release, target/appliances and target/firmware.
+# Build the VMM, the appliances, the disk image tool, the ROM and the UEFI loader into folders of target.
 build: (_guests "appliances" appliances) _vmm-stub firmware
     @cargo build --quiet --locked --release --package disk-image
 
-# Build the ROM, which a VMM starts at the reset vector, into target/firmware.
-firmware: _rust-target
+# Build what runs before the kernel: the ROM, which a VMM starts at the reset vector, into target/firmware, and the UEFI loader.
+firmware: _rust-target (_rust-target uefi_target)
     @cargo build --quiet --locked --profile guest --target {{ guest_target }} --package freehold-rom
     @install -D -m 644 {{ quote(target_dir) }}/{{ guest_target }}/guest/freehold-rom \
         {{ quote(target_dir) }}/firmware/freehold.rom
+    @cargo build --quiet --locked --profile uefi --target {{ uefi_target }} --package uefi-loader
 
 _vmm-stub:
     @cargo build --quiet --locked --release --package vmm-stub
 
 # The ROM is looked at by itself: with the guests, it would get the features that they ask for, and an allocator with them.
 
-# Check formatting and lints, for host and guest.
-lint: _rust-target
+# Check formatting and lints, for host, guest and UEFI.
+lint: _rust-target (_rust-target uefi_target)
     @rustup component list --installed | grep -q ^clippy || rustup component add clippy
     @rustup component list --installed | grep -q ^rustfmt || rustup component add rustfmt
     cargo fmt --check
@@ -184,6 +197,7 @@ lint: _rust-target
     cargo clippy --quiet --locked --target {{ guest_target }} --package unikernel \
         {{ prepend("--package ", appliances + " " + test_guests) }} -- -D warnings
     cargo clippy --quiet --locked --target {{ guest_target }} --package freehold-rom -- -D warnings
+    cargo clippy --quiet --locked --target {{ uefi_target }} --package uefi-loader -- -D warnings
 
 # Measure and print figures beside their targets: `just bench boot`.
 bench what="boot": build _build-test-guests _qemu
@@ -241,19 +255,26 @@ _guests folder crates: _rust-target
             {{ quote(target_dir) }}/{{ guest_target }}/guest/$crate {{ quote(target_dir) }}/{{ folder }}/$crate >/dev/null || exit; \
     done
 
-# The guest's target, which the toolchain file alone does not fetch everywhere.
-_rust-target:
-    @rustup target list --installed | grep -qx {{ guest_target }} || rustup target add {{ guest_target }}
+# A target, which the toolchain file alone does not fetch everywhere.
+_rust-target target=guest_target:
+    @rustup target list --installed | grep -qx {{ target }} || rustup target add {{ target }}
 
-# QEMU, for guests where there is no KVM.
-_qemu:
+# QEMU, for guests where there is no KVM, and qemu-img, for images of its formats.
+_qemu: (_package "QEMU" "qemu-system-x86" "command -v qemu-system-x86_64") (_package "qemu-img" "qemu-utils" "command -v qemu-img")
+
+# UEFI firmware for QEMU.
+_ovmf: (_package "OVMF" "ovmf" "compgen -G '/usr/share/OVMF/OVMF_CODE*.fd'")
+
+# What is there if the command `probe` succeeds is installed if it can be.
+_package name package probe:
     #!/usr/bin/env bash
     set -euo pipefail
-    if command -v qemu-system-x86_64 >/dev/null; then exit 0; fi
-    install='apt-get update && apt-get install --yes --no-install-recommends qemu-system-x86'
+    if {{ probe }} >/dev/null; then exit 0; fi
+    install='apt-get update && apt-get install --yes --no-install-recommends {{ package }}'
     if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
-        echo "installing QEMU: $install" >&2
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends qemu-system-x86 >/dev/null
+        echo "installing {{ name }}: $install" >&2
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends {{ package }} >/dev/null
     else
-        echo "QEMU is missing, so its tests can't run; install it with: sudo sh -c '$install'" >&2
+        echo "{{ name }} is missing, so its tests can't run; install it with: sudo sh -c '$install'" >&2
     fi

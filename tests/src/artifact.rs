@@ -60,6 +60,14 @@ impl Artifacts {
         existing(&self.folder, "release/disk-image")
     }
 
+    /// The UEFI loader that goes onto disk images.
+    ///
+    /// # Errors
+    /// [`MissingArtifact`].
+    pub fn uefi_loader(&self) -> Result<PathBuf, MissingArtifact> {
+        existing(&self.folder, "x86_64-unknown-uefi/uefi/uefi-loader.efi")
+    }
+
     /// The ROM, which only QEMU starts.
     ///
     /// # Errors

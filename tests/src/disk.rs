@@ -1,10 +1,11 @@
-//! Disk images, made by `disk-image` and booted by a BIOS: QEMU's machines with SeaBIOS.
+//! Disk images, made by `disk-image` and booted by a BIOS, QEMU's machines with SeaBIOS, or by UEFI firmware, OVMF.
 
 use crate::artifact::Artifacts;
 use crate::lane::Lane;
+use crate::ovmf::Ovmf;
 use crate::process::Running;
+use crate::qemu::{Accelerator, Qemu};
 use crate::verdict::{Failure, Verdict};
-use guest_interface::ports;
 use guest_interface::status::from_qemu;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -25,19 +26,45 @@ pub fn tool<I: AsRef<OsStr>>(
     artifacts: &Artifacts,
     arguments: impl IntoIterator<Item = I>,
 ) -> Result<Verdict, Failure> {
+    tool_with(artifacts, arguments, &[])
+}
+
+/// Runs `disk-image` to its end, with these variables in its environment.
+///
+/// # Errors
+/// As [`tool`].
+pub fn tool_with<I: AsRef<OsStr>>(
+    artifacts: &Artifacts,
+    arguments: impl IntoIterator<Item = I>,
+    environment: &[(&str, &Path)],
+) -> Result<Verdict, Failure> {
     let program = artifacts.disk_image().map_err(|missing| Failure::new(missing.to_string()))?;
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).envs(environment.iter().copied());
     let running = Running::start(&mut command).map_err(Failure::start)?;
     Verdict::new(&command, running.end(TOOL_LIMIT))
 }
 
-/// Boots a disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
+/// Boots a raw disk on a lane of [`LANES`] to its end, within `limit`. The status that is judged is QEMU's, [`qemu_status`].
 ///
 /// # Errors
 /// If QEMU can't be started, or does not end by itself.
 pub fn boot(lane: Lane, disk: &Path, memory: &str, limit: Duration) -> Result<Verdict, Failure> {
-    end(command(lane, disk, memory), limit)
+    machine(lane, memory).disk(disk).end(limit)
+}
+
+/// Boots an image as a drive with these options of QEMU's `-drive`, as [`boot`] does.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_drive(
+    lane: Lane,
+    image: &Path,
+    options: &str,
+    memory: &str,
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    machine(lane, memory).drive(image, options).end(limit)
 }
 
 /// As [`boot`], with an option ROM that the BIOS runs before.
@@ -51,27 +78,34 @@ pub fn boot_with_rom(
     memory: &str,
     limit: Duration,
 ) -> Result<Verdict, Failure> {
-    let mut command = command(lane, disk, memory);
-    command.arg("-option-rom").arg(rom);
-    end(command, limit)
+    machine(lane, memory).disk(disk).option("-option-rom", rom).end(limit)
 }
 
-fn command(lane: Lane, disk: &Path, memory: &str) -> Command {
+/// Boots an image by UEFI on q35, as [`boot_drive`] does by the BIOS, with more options for QEMU.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_by_uefi(
+    ovmf: &Ovmf,
+    image: &Path,
+    drive: &str,
+    memory: &str,
+    options: &[(&str, &str)],
+    limit: Duration,
+) -> Result<Verdict, Failure> {
+    let mut machine = machine(Lane::QemuQ35, memory)
+        .drive(image, drive)
+        .drive(&ovmf.code, "if=pflash,format=raw,readonly=on")
+        .drive(&ovmf.variables, "if=pflash,format=raw,snapshot=on");
+    for (option, value) in options {
+        machine = machine.option(option, value);
+    }
+    machine.end(limit)
+}
+
+fn machine(lane: Lane, memory: &str) -> Qemu {
     let machine = if lane == Lane::QemuPc { "pc" } else { "q35" };
-    // A comma ends a value of QEMU's, unless it is doubled.
-    let drive = format!("file={},format=raw,snapshot=on", disk.display().to_string().replace(',', ",,"));
-    let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
-    let mut command = Command::new("qemu-system-x86_64");
-    command
-        .args(["-accel", "tcg", "-cpu", "max", "-M", machine, "-m", memory])
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
-        .args(["-device", &exit, "-drive", &drive]);
-    command
-}
-
-fn end(mut command: Command, limit: Duration) -> Result<Verdict, Failure> {
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    Verdict::new(&command, running.end(limit))
+    Qemu::new(Accelerator::Tcg, machine, memory)
 }
 
 /// What QEMU ends with when its guest gives `status`.

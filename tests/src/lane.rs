@@ -13,6 +13,7 @@ use thiserror::Error;
 pub const REQUIRED_VARIABLE: &str = "FREEHOLD_REQUIRE_LANES";
 
 const QEMU: &str = "qemu-system-x86_64";
+const QEMU_IMG: &str = "qemu-img";
 
 /// A host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ pub struct UnknownLane {
 pub struct Lanes {
     missing: Vec<(Lane, String)>,
     required: Vec<Lane>,
+    qemu_img_missing: Option<String>,
 }
 
 impl Lanes {
@@ -82,18 +84,25 @@ impl Lanes {
     /// [`UnknownLane`] if the environment requires something unknown.
     pub fn detect(artifacts: &Artifacts) -> Result<Self, UnknownLane> {
         let required = required(&env::var(REQUIRED_VARIABLE).unwrap_or_default())?;
-        let (kvm, qemu) = (kvm_missing(artifacts), qemu_missing());
+        let (kvm, qemu) = (kvm_missing(artifacts), program_missing(QEMU, "qemu-system-x86"));
+        let qemu_img_missing = program_missing(QEMU_IMG, "qemu-utils");
         let missing = Lane::ALL.into_iter().filter_map(|lane| {
             let reason = if lane.is_qemu() { &qemu } else { &kvm };
             reason.clone().map(|reason| (lane, reason))
         });
-        Ok(Self { missing: missing.collect(), required })
+        Ok(Self { missing: missing.collect(), required, qemu_img_missing })
     }
 
     /// Why a lane is missing, if it is.
     #[must_use]
     pub fn missing(&self, lane: Lane) -> Option<&str> {
         self.missing.iter().find(|(missing, _)| *missing == lane).map(|(_, reason)| reason.as_str())
+    }
+
+    /// Whether tests on one of QEMU's lanes that need `qemu-img` have to be left out. Where the lane is required, they fail instead.
+    #[must_use]
+    pub fn lacks_qemu_img(&self, lane: Lane) -> bool {
+        self.qemu_img_missing.is_some() && !self.is_required(lane)
     }
 
     /// Whether the environment demands a lane.
@@ -109,7 +118,7 @@ impl Lanes {
 }
 
 impl fmt::Display for Lanes {
-    /// One line for each reason that lanes are missing for; nothing if all are there.
+    /// One line for each reason that something is missing for; nothing if all is there.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for lanes in self.missing.chunk_by(|(_, first), (_, second)| first == second) {
             let names: Vec<&str> = lanes.iter().map(|(lane, _)| lane.name()).collect();
@@ -118,6 +127,12 @@ impl fmt::Display for Lanes {
                 _ => ("lanes", "are missing, their"),
             };
             writeln!(formatter, "{noun} {} {predicate} tests are ignored: {}", names.join(", "), lanes[0].1)?;
+        }
+        if let Some(reason) = &self.qemu_img_missing {
+            writeln!(
+                formatter,
+                "tests of qcow2 and vmdk images are ignored on lanes not required: {reason}"
+            )?;
         }
         Ok(())
     }
@@ -157,10 +172,10 @@ fn kvm_missing(artifacts: &Artifacts) -> Option<String> {
     }
 }
 
-fn qemu_missing() -> Option<String> {
+fn program_missing(name: &str, package: &str) -> Option<String> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|folder| folder.join(QEMU).is_file());
-    (!found).then(|| format!("{QEMU} is not in PATH; install it with `apt-get install qemu-system-x86`"))
+    let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    (!found).then(|| format!("{name} is not in PATH; install it with `apt-get install {package}`"))
 }
 
 #[cfg(test)]
@@ -180,12 +195,15 @@ mod tests {
         let no_qemu = |lane| (lane, "no QEMU".to_owned());
         let missing =
             vec![(Lane::Kvm, "no device".to_owned()), no_qemu(Lane::QemuMicrovm), no_qemu(Lane::QemuQ35)];
-        let lanes = Lanes { missing, required: vec![Lane::Kvm] };
+        let qemu_img_missing = Some("no qemu-img".to_owned());
+        let lanes = Lanes { missing, required: vec![Lane::Kvm], qemu_img_missing };
         let said = "lane kvm is missing, its tests are ignored: no device\n\
-                    lanes qemu-microvm, qemu-q35 are missing, their tests are ignored: no QEMU\n";
+                    lanes qemu-microvm, qemu-q35 are missing, their tests are ignored: no QEMU\n\
+                    tests of qcow2 and vmdk images are ignored on lanes not required: no qemu-img\n";
         assert_eq!(lanes.to_string(), said);
         assert_eq!(lanes.missing(Lane::Kvm), Some("no device"));
         assert_eq!(lanes.present().collect::<Vec<_>>(), [Lane::QemuPc]);
+        assert!(lanes.lacks_qemu_img(Lane::QemuPc) && !lanes.lacks_qemu_img(Lane::Kvm));
         assert!(lanes.is_required(Lane::Kvm) && !lanes.is_required(Lane::QemuPc));
     }
 }

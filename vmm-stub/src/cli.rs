@@ -43,9 +43,15 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct RunOptions {
-    /// Appliance: an ELF64 image with a PVH note.
-    #[arg(value_name = "ELF")]
+    /// Appliance: an ELF64 image with a PVH note, or a raw disk image with one on it, as `disk-image` makes it. What the options
+    /// below and ARGS tell the guest takes the place of what a disk image says.
+    #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
+
+    /// Start in this ROM, as a processor does after a reset, and let it boot IMAGE: at most 1 MiB of whole pages, mapped so that
+    /// it ends at 4 GiB. It finds IMAGE by QEMU's fw_cfg, and if it is a disk image, its checks are the ROM's.
+    #[arg(long, value_name = "ROM")]
+    pub(crate) firmware: Option<PathBuf>,
 
     /// RAM, a number of whole pages, with K, M, G or T behind it.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
@@ -67,9 +73,9 @@ pub(crate) struct RunOptions {
     #[arg(long, value_enum)]
     pub(crate) machine: Option<QemuMachine>,
 
-    /// Log level of the guest's kernel.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
-    pub(crate) log: LogLevel,
+    /// Log level of the guest's kernel; without it what a disk image says, or info.
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) log: Option<LogLevel>,
 
     /// Audit the guest's page tables and frames when its application has ended; a failure ends with its own status.
     #[arg(long)]
@@ -248,7 +254,7 @@ mod tests {
     fn a_run_has_defaults() {
         let options = options(&["run", "hello"]);
         assert_eq!((options.memory.bytes(), options.timeout), (512 << 20, None));
-        assert_eq!((options.host, options.log), (HostChoice::Kvm, LogLevel::Info));
+        assert_eq!((options.host, options.log), (HostChoice::Kvm, None));
         assert!(
             options.arguments.is_empty()
                 && !options.timing
@@ -302,7 +308,7 @@ mod tests {
     fn usage_errors_are_one_line_that_says_what_to_do() {
         assert_eq!(error(&[]), "no command given; see `vmm-stub --help`");
         assert!(error(&["fly"]).starts_with("unrecognized subcommand 'fly'"));
-        assert!(error(&["run"]).contains("<ELF>"));
+        assert!(error(&["run"]).contains("<IMAGE>"));
         assert!(error(&["run", "a", "--fast"]).starts_with("unexpected argument '--fast' found"));
         assert!(error(&["run", "a", "b"]).contains("'b'"));
         let host = error(&["run", "a", "--host", "bare"]);

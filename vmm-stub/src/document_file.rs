@@ -211,7 +211,7 @@ mod tests {
         fs::write(&image, "").unwrap();
         fs::write(&other, "").unwrap();
         symlink(&image, &link).unwrap();
-        let in_use = FilesInUse::look(&image);
+        let in_use = FilesInUse::look(&image, None);
         for document in [DocumentKind::Result, DocumentKind::Statistics] {
             for path in [&image, &link] {
                 let error = DocumentFile::prepare(document, path, &in_use).unwrap_err();

@@ -1,5 +1,6 @@
 //! Everything that can keep a machine from running, each with the line that is printed and what to do about it.
 
+use crate::boot::disk_image::DiskImageError;
 use crate::boot::image::{IMAGE_LEN_MAX, ImageError};
 use crate::document_file::DocumentKind;
 use crate::files_in_use::FileUse;
@@ -7,6 +8,7 @@ use crate::host::kvm::KvmUnusable;
 use crate::kvm_statistics::StatisticsError;
 use crate::memory::backing::hugetlb::HugetlbUnable;
 use crate::memory::backing::transparent::ThpUnable;
+use crate::memory::firmware::FirmwareError;
 use crate::memory::quantity::Bytes;
 use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 use guest_interface::status::VmmStatus;
@@ -21,10 +23,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
 
-    #[error("can't read {path:?}: {source}; give the path of an appliance")]
+    #[error("can't read {path:?}: {source}; give the path of an appliance or a disk image")]
     ReadImage { path: PathBuf, source: io::Error },
 
-    #[error("{0:?} is not a regular file; give the path of an appliance")]
+    #[error("{0:?} is not a regular file; give the path of an appliance or a disk image")]
     ImageNotAFile(PathBuf),
 
     #[error("{path:?} is {}, more than the {} an image can have", Bytes(*.len_bytes), Bytes(IMAGE_LEN_MAX))]
@@ -32,6 +34,20 @@ pub(crate) enum Error {
 
     #[error("can't run {path:?}: {source}")]
     Image { path: PathBuf, source: ImageError },
+
+    #[error("can't boot {path:?}: {source}")]
+    DiskImage { path: PathBuf, source: DiskImageError },
+
+    #[error(
+        "{path:?} is a {format} image; convert it to a raw one with `qemu-img convert -O raw {path:?} OUTPUT`, and run that"
+    )]
+    DiskFormat { path: PathBuf, format: &'static str },
+
+    #[error("{path:?} is {}, and firmware can be given less than 4 GiB; run it without --firmware", Bytes(*.len_bytes))]
+    DiskTooLong { path: PathBuf, len_bytes: u64 },
+
+    #[error("can't start from {path:?}: {source}; give --firmware the file of a ROM")]
+    Firmware { path: PathBuf, source: FirmwareError },
 
     #[error("can't load the image: {0}; link it again")]
     LoadImage(#[source] linux_loader::loader::Error),
@@ -190,6 +206,10 @@ impl Error {
             | Self::ImageNotAFile(_)
             | Self::ImageTooLong { .. }
             | Self::Image { .. }
+            | Self::DiskImage { .. }
+            | Self::DiskFormat { .. }
+            | Self::DiskTooLong { .. }
+            | Self::Firmware { .. }
             | Self::LoadImage(_)
             | Self::ArgumentNotUtf8(_)
             | Self::ArgumentWithNul(_)

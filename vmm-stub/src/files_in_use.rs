@@ -1,4 +1,4 @@
-//! Files that no document may take the place of: what this process prints to, and the image. A document replaces its file
+//! Files that no document may take the place of: what this process prints to, the image, and the firmware. A document replaces its file
 //! (see [`crate::document_file`]), so what is printed would be lost with the file it goes to.
 
 use nix::sys::stat::fstat;
@@ -15,6 +15,7 @@ pub(crate) enum FileUse {
     Stdout,
     Stderr,
     Image,
+    Firmware,
 }
 
 impl fmt::Display for FileUse {
@@ -23,6 +24,7 @@ impl fmt::Display for FileUse {
             Self::Stdout => "standard output",
             Self::Stderr => "standard error",
             Self::Image => "the appliance",
+            Self::Firmware => "the firmware",
         })
     }
 }
@@ -47,12 +49,14 @@ impl FileId {
 pub(crate) struct FilesInUse(Vec<(FileId, FileUse)>);
 
 impl FilesInUse {
-    /// Looks at the outputs, and at the image, which was read.
-    pub(crate) fn look(image: &Path) -> Self {
+    /// Looks at the outputs, and at image and firmware, which were read.
+    pub(crate) fn look(image: &Path, firmware: Option<&Path>) -> Self {
+        let id = |path: &Path| fs::metadata(path).ok().as_ref().map(FileId::of);
         let files = [
             (FileId::of_open(io::stdout()), FileUse::Stdout),
             (FileId::of_open(io::stderr()), FileUse::Stderr),
-            (fs::metadata(image).ok().as_ref().map(FileId::of), FileUse::Image),
+            (id(image), FileUse::Image),
+            (firmware.and_then(id), FileUse::Firmware),
         ];
         Self(files.into_iter().filter_map(|(id, used_as)| Some((id?, used_as))).collect())
     }

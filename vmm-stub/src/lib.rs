@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`], [`error`], [`report`], [`timing`], [`result`], [`document_file`] | what the user says, is told and is left |
 //! | [`standard_output`], [`files_in_use`] | where it can't be left |
+//! | [`regular_file`] | how files that the user names are opened |
 //! | [`run`] | `vmm-stub run`, from options to exit status |
 //! | [`host`] | which hosts there are and what each demands |
 //! | [`memory`], [`boot`] | guest RAM, and what a guest finds in it |
@@ -31,6 +32,7 @@ mod kvm_statistics;
 mod machine;
 pub mod memory;
 mod qemu;
+mod regular_file;
 mod report;
 mod result;
 mod run;

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! read image -> map memory -> slots in KVM -> load image, boot data -> CPUID, registers -> vCPU thread -> end
+//!      or firmware                            or items for firmware
 //! ```
 
 use crate::boot::image::Image;
-use crate::boot::{load, page_tables, start_info};
+use crate::boot::start::{Appliance, Payload, Start};
+use crate::boot::{acpi, firmware, load, page_tables, start_info};
 use crate::devices::bus::PortBus;
 use crate::devices::console::Console;
+use crate::devices::fw_cfg::FwCfg;
+use crate::devices::fw_cfg::items::Items;
 use crate::error::Error;
 use crate::host::kvm::{Flavour, KvmHost};
 use crate::host::pvm;
@@ -29,7 +33,7 @@ use guest_interface::host_information::HostInformation;
 use guest_interface::layout::BOOT_PAGE_TABLES;
 use guest_interface::ports;
 use guest_interface::status::{ExitStatus, VmmStatus};
-use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -51,6 +55,8 @@ pub(crate) struct Machine {
     tsc_hz: Option<u64>,
     sources: Option<Sources>,
     wants_result: bool,
+    /// For firmware, if there is some.
+    items: Option<Items>,
 }
 
 /// What somebody asked for that a machine gives besides its ending.
@@ -84,16 +90,15 @@ pub(crate) struct Finished {
 }
 
 impl Machine {
-    /// Builds a machine on a host and loads an image that was checked for this much memory.
+    /// Builds a machine on a host and loads what it starts with.
     ///
     /// # Errors
     /// For memory the host lacks, for what KVM refuses, and [`Error::Interrupted`] if memory takes time.
     pub(crate) fn build(
         host: KvmHost,
-        image: &Image,
+        start: &Start,
         memory_len: MemoryLen,
         backing: Option<Backing>,
-        command_line: &str,
         wanted: Wanted,
         signals: &Signals,
     ) -> Result<Self, Error> {
@@ -103,20 +108,38 @@ impl Machine {
             protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
             notes_writes: wanted.dirty_log,
         };
-        let slots = MemorySlots::add(&host.vm, &memory, demands)?;
+        let firmware = match start {
+            Start::Firmware { firmware, .. } => Some(firmware.map()?),
+            Start::Appliance(_) => None,
+        };
+        let slots = MemorySlots::add(&host.vm, &memory, firmware.as_ref(), demands)?;
 
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();
         let tsc_hz = tsc_hz.map(|khz| u64::from(khz) * 1000).filter(|&hz| hz != 0);
-        load::load(image, &memory)?;
         let information = HostInformation {
             doorbell_port: ports::DOORBELL,
             tsc_hz,
             result_port: wanted.result.then_some(ports::RESULT),
         };
-        start_info::write(&memory, memory_len, command_line, &information, PROCESSORS)?;
-        set_start_state(&host, image, &memory)?;
+        let cpuid = set_cpuid(&host)?;
+        let items = match start {
+            Start::Appliance(Appliance { image, command_line, .. }) => {
+                load::load(image, &memory)?;
+                start_info::write(&memory, memory_len, command_line, &information, PROCESSORS)?;
+                set_start_state(&host, &cpuid, image, &memory)?;
+                None
+            }
+            // The vCPU stays in the state that KVM gives it, that of a reset.
+            Start::Firmware { payload, .. } => {
+                if let Payload::Appliance(Appliance { image, .. }) = payload {
+                    load::load(image, &memory)?;
+                }
+                acpi::write(&memory, PROCESSORS).map_err(|source| Error::WriteGuest(source.into()))?;
+                Some(firmware::items(memory_len, &information, payload))
+            }
+        };
         let KvmHost { vm, vcpu, .. } = host;
-        Ok(Self { vm, vcpu, memory, slots, tsc_hz, sources, wants_result: wanted.result })
+        Ok(Self { vm, vcpu, memory, slots, tsc_hz, sources, wants_result: wanted.result, items })
     }
 
     /// Runs the machine to its end, or until the time limit or a signal ends it.
@@ -124,12 +147,13 @@ impl Machine {
     /// # Errors
     /// For a failure of the VMM itself; what goes wrong in the guest is an [`Ending`].
     pub(crate) fn run(self, signals: &Signals, limit: Option<Duration>) -> Result<Finished, Error> {
-        let Self { vm, mut vcpu, memory, slots, tsc_hz, sources, wants_result } = self;
+        let Self { vm, mut vcpu, memory, slots, tsc_hz, sources, wants_result, items } = self;
         let output = std::io::stdout().as_fd().try_clone_to_owned().map_err(Error::system("print"))?;
         let stop = Arc::new(AtomicBool::new(false));
         // A file and not Stdout, whose buffer and retries would come between the console and a signal.
         let console = Console::new(File::from(output), stop.clone());
-        let mut bus = PortBus::new(memory.clone(), console, wants_result);
+        let fw_cfg = items.map(|items| FwCfg::new(items, memory.clone(), stop.clone()));
+        let mut bus = PortBus::new(memory.clone(), console, wants_result, fw_cfg);
 
         let work_stop = stop.clone();
         let thread = StoppableThread::start("vcpu0", stop, move || {
@@ -179,19 +203,24 @@ fn ending(end: End, wake: Wake, limit: Option<Duration>, location: Option<Locati
     Ending { status, detail, location }
 }
 
-/// Sets CPUID, registers and, where guests start in 64-bit mode, page tables.
-fn set_start_state(host: &KvmHost, image: &Image, memory: &GuestMemory) -> Result<(), Error> {
+/// Sets the CPUID of the vCPU. Returns it.
+fn set_cpuid(host: &KvmHost) -> Result<CpuId, Error> {
     let mut cpuid =
         host.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(Error::kvm("to tell its CPUID"))?;
     cpuid::correct(&mut cpuid, 0, host.kvm.check_extension(Cap::TscDeadlineTimer));
     host.vcpu.set_cpuid2(&cpuid).map_err(Error::kvm("the CPUID"))?;
+    Ok(cpuid)
+}
+
+/// Sets registers and, where guests start in 64-bit mode, page tables.
+fn set_start_state(host: &KvmHost, cpuid: &CpuId, image: &Image, memory: &GuestMemory) -> Result<(), Error> {
     match host.flavour {
         Flavour::Ordinary => registers::set_pvh_start_state(&host.vcpu, image.entry().pvh),
         Flavour::Pvm => {
             memory
                 .write_slice(&page_tables::build(), GuestAddress(BOOT_PAGE_TABLES))
                 .map_err(|source| Error::WriteGuest(source.into()))?;
-            pvm::set_start_state(&host.vcpu, &cpuid, image.entry().long_mode)
+            pvm::set_start_state(&host.vcpu, cpuid, image.entry().long_mode)
         }
     }
 }

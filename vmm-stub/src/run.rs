@@ -3,8 +3,8 @@
 use crate::boot::command_line::{self, KernelParameters};
 use crate::boot::environment;
 use crate::boot::image::Image;
-use crate::boot::load;
-use crate::cli::{HostChoice, RunOptions};
+use crate::boot::start::{Payload, Start};
+use crate::cli::{HostChoice, LogLevel, RunOptions};
 use crate::document_file::{DocumentFile, DocumentKind};
 use crate::error::Error;
 use crate::files_in_use::FilesInUse;
@@ -17,6 +17,7 @@ use crate::memory::backing::Backing;
 use crate::memory::quantity::Bytes;
 use crate::memory::{backing, resident};
 use crate::qemu;
+use crate::qemu::arguments::{Content, Guest};
 use crate::report::{Ending, say};
 use crate::result::Published;
 use crate::timing::{Inside, Moments, Stages, Timing};
@@ -58,16 +59,17 @@ struct Outcome {
 pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, Error> {
     let signals = Signals::take_over()?;
     let kernel = KernelParameters {
-        log_level: options.log.name(),
+        log_level: options.log.map(LogLevel::name),
         terminal: std::io::stdout().is_terminal(),
         audit: options.audit,
         dump_address_space: options.dump_address_space,
     };
     let environment = environment::variables(&options.environment, |name| std::env::var_os(name))?;
-    let command_line = command_line::build(kernel, &environment, &options.arguments)?;
-    let image = load::read_image(&options.image, options.memory)?;
+    let firmware = options.firmware.as_deref();
+    let change = |line: &str| command_line::build(line, kernel, &environment, &options.arguments);
+    let start = Start::read(&options.image, firmware, options.memory, change)?;
     backing::check(options.backing, options.memory)?;
-    let in_use = FilesInUse::look(&options.image);
+    let in_use = FilesInUse::look(&options.image, firmware);
     let prepare_result = |path| DocumentFile::prepare(DocumentKind::Result, path, &in_use);
     let result_file = options.result.as_deref().map(prepare_result).transpose()?;
     let prepare_statistics = |path| Output::prepare(path, &in_use);
@@ -78,10 +80,11 @@ pub(crate) fn run(options: &RunOptions, started: Instant) -> Result<ExitStatus, 
         return Err(Error::SameFile(result.given().to_owned()));
     }
     let outcome = match pick(options)? {
-        Host::Kvm(host) => run_on_kvm(host, &image, &command_line, options, &signals, started)?,
-        Host::Qemu => run_on_qemu(&command_line, options, &signals, started)?,
+        Host::Kvm(host) => run_on_kvm(host, &start, options, &signals, started)?,
+        Host::Qemu => run_on_qemu(&start, options, &signals, started)?,
     };
-    if let Some(line) = outcome.ending.as_ref().ok().and_then(|ending| ending.describe(image.symbols())) {
+    let symbols = start.image().and_then(Image::symbols);
+    if let Some(line) = outcome.ending.as_ref().ok().and_then(|ending| ending.describe(symbols)) {
         say(line);
     }
     let result = result_file.map_or(Ok(()), |file| write_result(&file, &outcome.published));
@@ -157,8 +160,7 @@ fn pick(options: &RunOptions) -> Result<Host, Error> {
 
 fn run_on_kvm(
     host: KvmHost,
-    image: &Image,
-    command_line: &str,
+    start: &Start,
     options: &RunOptions,
     signals: &Signals,
     process_started: Instant,
@@ -169,8 +171,7 @@ fn run_on_kvm(
         statistics: options.stats.is_some(),
         dirty_log: options.dirty_log,
     };
-    let machine =
-        Machine::build(host, image, options.memory, options.backing, command_line, wanted, signals)?;
+    let machine = Machine::build(host, start, options.memory, options.backing, wanted, signals)?;
     let finished = machine.run(signals, options.timeout)?;
     if finished.lost_bytes > 0 {
         say(format_args!("{} bytes of console output were lost: stdout takes no more", finished.lost_bytes));
@@ -212,15 +213,27 @@ fn look_inside(finished: &Finished) -> Inside {
 }
 
 fn run_on_qemu(
-    command_line: &str,
+    start: &Start,
     options: &RunOptions,
     signals: &Signals,
     process_started: Instant,
 ) -> Result<Outcome, Error> {
-    let machine = options.machine.unwrap_or_default();
-    let arguments =
-        qemu::arguments::Guest { machine, memory: options.memory, image: &options.image, command_line };
-    let finished = qemu::process::run(&arguments, signals, options.timeout)?;
+    let content = match start {
+        Start::Firmware { payload: Payload::Disk { command_line, .. }, .. } => {
+            Content::Disk { path: &options.image, command_line: command_line.as_deref() }
+        }
+        Start::Appliance(it) | Start::Firmware { payload: Payload::Appliance(it), .. } => {
+            let bytes = it.is_from_disk.then(|| it.image.bytes());
+            Content::Kernel { path: &options.image, bytes, command_line: &it.command_line }
+        }
+    };
+    let guest = Guest {
+        machine: options.machine.unwrap_or_default(),
+        memory: options.memory,
+        firmware: options.firmware.as_deref(),
+        content,
+    };
+    let finished = qemu::process::run(&guest, signals, options.timeout)?;
     if options.timing {
         let moments =
             Moments { process_started, guest_started: finished.started, guest_ended: finished.ended };

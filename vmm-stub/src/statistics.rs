@@ -15,6 +15,8 @@ pub(crate) struct ExitCounts {
     pub(crate) exit: u64,
     /// Sleep control port.
     pub(crate) sleep: u64,
+    /// Firmware configuration device, whether or not there is one.
+    pub(crate) fw_cfg: u64,
     /// Ports that nothing decodes.
     pub(crate) unknown_port: u64,
     /// Addresses outside RAM, and writes to what can only be read.
@@ -34,19 +36,21 @@ impl ExitCounts {
             Device::Serial => &mut self.serial,
             Device::Exit => &mut self.exit,
             Device::Sleep => &mut self.sleep,
+            Device::FwCfg => &mut self.fw_cfg,
             Device::Nobody => &mut self.unknown_port,
         };
         *count += 1;
     }
 
     /// All kinds, with the names of machine-readable output.
-    pub(crate) const fn by_kind(&self) -> [(&'static str, u64); 9] {
+    pub(crate) const fn by_kind(&self) -> [(&'static str, u64); 10] {
         [
             ("doorbell", self.doorbell),
             ("result", self.result),
             ("serial", self.serial),
             ("exit", self.exit),
             ("sleep", self.sleep),
+            ("fw_cfg", self.fw_cfg),
             ("unknown_port", self.unknown_port),
             ("mmio", self.mmio),
             ("interrupted", self.interrupted),
@@ -74,10 +78,12 @@ mod tests {
             Device::Result,
             Device::Exit,
             Device::Sleep,
+            Device::FwCfg,
             Device::Nobody,
         ];
         devices.into_iter().for_each(|device| counts.port(device));
         assert_eq!((counts.serial, counts.doorbell, counts.result), (1, 2, 1));
-        assert_eq!((counts.exit, counts.sleep, counts.unknown_port, counts.total()), (1, 1, 1, 11));
+        assert_eq!((counts.exit, counts.sleep, counts.fw_cfg, counts.unknown_port), (1, 1, 1, 1));
+        assert_eq!(counts.total(), 12);
     }
 }

@@ -157,7 +157,7 @@ mod tests {
             dropped_records: 2,
             resident: Some(Resident { guest_kib: 2048, vmm_peak_kib: 1500 }),
         };
-        let expected = r#"{"host":"kvm","backing":"thp","setup_us":100,"guest_us":250,"boot_us":40,"teardown_us":7,"dropped_records":2,"vmm_peak_rss_kib":1500,"guest_resident_kib":2048,"exits":{"total":4,"doorbell":3,"result":0,"serial":0,"exit":1,"sleep":0,"unknown_port":0,"mmio":0,"interrupted":0,"other":0}}"#;
+        let expected = r#"{"host":"kvm","backing":"thp","setup_us":100,"guest_us":250,"boot_us":40,"teardown_us":7,"dropped_records":2,"vmm_peak_rss_kib":1500,"guest_resident_kib":2048,"exits":{"total":4,"doorbell":3,"result":0,"serial":0,"exit":1,"sleep":0,"fw_cfg":0,"unknown_port":0,"mmio":0,"interrupted":0,"other":0}}"#;
         assert_eq!(timing(Some("thp"), Some(inside)), expected);
     }
 

@@ -11,6 +11,9 @@ compile_error!("the loader's code is assembled for x86, so this crate needs a ho
 /// Most bytes of code in a boot sector: the disk's signature and partitions follow (UEFI specification 5.2.1).
 pub const BOOT_CODE_LEN: usize = 440;
 
+/// Blocks of a CD's sector. All that the loader reads from a CD begins with one.
+pub const CD_SECTOR_BLOCKS: u32 = 4;
+
 /// What lies in the first kibibyte of the code in memory: the boot sector, and room for the header.
 const FIRST_STAGE_LEN: usize = 2 * BLOCK_LEN;
 
@@ -85,6 +88,14 @@ pub fn boot_code() -> [u8; BOOT_CODE_LEN] {
     bytes
 }
 
+/// The same for a CD that is booted by El Torito without emulation: the BIOS counts sectors of 2048 bytes, [`CD_SECTOR_BLOCKS`].
+#[must_use]
+pub fn cd_boot_code() -> [u8; BOOT_CODE_LEN] {
+    let mut bytes = boot_code();
+    bytes[BOOT_CODE_LEN - 1] = CD_SECTOR_BLOCKS.trailing_zeros() as u8;
+    bytes
+}
+
 /// The second stage, whole blocks.
 #[must_use]
 pub fn stage() -> &'static [u8] {
@@ -103,5 +114,12 @@ mod tests {
         // One call of the BIOS reads it, to 0x8000, and it ends below what the kernel is given.
         assert!((1..=16).contains(&(stage().len() / BLOCK_LEN)), "{}", stage().len());
         assert_eq!(stage()[0], 0xe8, "a call");
+    }
+
+    #[test]
+    fn a_cds_boot_sector_differs_in_the_length_of_sectors_alone() {
+        let (disk, cd) = (boot_code(), cd_boot_code());
+        assert_eq!((disk[BOOT_CODE_LEN - 1], cd[BOOT_CODE_LEN - 1]), (0, 2));
+        assert_eq!(disk[..BOOT_CODE_LEN - 1], cd[..BOOT_CODE_LEN - 1]);
     }
 }

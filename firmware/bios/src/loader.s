@@ -23,7 +23,7 @@
 .set STAGE, 0x8000
 .set STAGE_BLOCKS, (.Lloader_end - .Lstage) / SECTOR
 
-.set SECTOR, 512
+.set SECTOR, 512                        # bytes of a block
 .set CHUNK, 64 * SECTOR                 # what one call of the BIOS reads; many take no more than 127 sectors
 .set FLAT_CODE, 8                       # selectors
 .set FLAT_DATA, 16
@@ -42,14 +42,20 @@
     movw $STACK, %sp
     ljmp $0, $(.Lfind - .Lbase)         # some BIOSes enter at 0x07c0:0
 
-# Reads CX sectors from block EAX on to DX:0, or fails.
+# Reads CX blocks from block EAX on to DX:0, or fails. Of a CD it reads whole sectors, of which the first begins with the block.
 .Lread:
     pushal
+    movw %cx, %bx
+    movb (.Lsector_shift - .Lbase), %cl
+    shrl %cl, %eax
+    decw %bx
+    shrw %cl, %bx
+    incw %bx
     pushl $0                            # the packet of AH=42h, from its end
     pushl %eax
     pushw %dx
     pushw $0
-    pushw %cx
+    pushw %bx
     pushw $16
     movw %sp, %si
     movb $0x42, %ah
@@ -126,7 +132,7 @@
     pushl ${header_block}               # popped, it is a byte shorter than moved
     popl %eax
     xorl %ecx, %ecx
-    incw %cx
+    movb $(1 + STAGE_BLOCKS), %cl       # the header and the stage behind it
     movw $(HEADER >> 4), %dx
     call .Lread
     movw $(.Lno_header - .Lbase), %si
@@ -142,18 +148,12 @@
     movw $(.Lother_version - .Lbase), %si
     jne .Lfail
 
-    pushl ${header_block} + 1
-    popl %eax
-    movw $STAGE_BLOCKS, %cx
-    movw $(STAGE >> 4), %dx
-    call .Lread
-    movw $(STAGE_BLOCKS * SECTOR), %cx  # what is above CX is 0 since the first read
+    movw $(STAGE_BLOCKS * SECTOR), %cx  # what is above CX is 0 since the read
     movl $STAGE, %esi
     call .Lcrc32
     cmpl (HEADER + {header_stage_crc}), %eax
     movw $(.Lbad_stage - .Lbase), %si
-    jne .Lfail
-    jmp .Lstage
+    je .Lstage
 
 # Says the message at SI on the screen, then at COM1, and ends the machine: by the exit port, or halted. A BIOS whose screen is a
 # serial line, too, has said all of the line before it comes again.
@@ -197,7 +197,8 @@
 .Lboot_end:
 
 # Fails to assemble if the code is longer than that.
-    .skip {boot_code_len} - (.Lboot_end - .Lboot)
+    .skip {boot_code_len} - 1 - (.Lboot_end - .Lboot)
+.Lsector_shift:       .byte 0           # the BIOS's sectors are 1 << this many blocks: another number in the boot sector of a CD
     .skip STAGE - 0x7c00 - {boot_code_len}
 
 .Lstage:

@@ -25,6 +25,7 @@
 #![no_std]
 
 use arrayvec::{ArrayString, ArrayVec};
+use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 
 /// Bytes of a block, on the disk and in the calls of a BIOS.
 pub const BLOCK_LEN: usize = 512;
@@ -222,6 +223,35 @@ impl Header {
             segments: (0..segment_count).map(segment).collect(),
         })
     }
+
+    /// Whether a loader can do what this says: the command line fits, each segment's bytes are in the kernel's file and fit into
+    /// its memory, and one of them holds the entry. Where in memory segments may be, loaders know.
+    ///
+    /// # Errors
+    /// [`HeaderError::Damaged`], as by the BIOS loader.
+    pub fn check(&self) -> Result<(), HeaderError> {
+        let fits = |it: &Segment| {
+            let end = self.file_offset(it).saturating_add(it.disk_len.into());
+            it.block >= self.kernel_block && end <= self.kernel_len.into() && it.disk_len <= it.memory_len
+        };
+        let holds_entry =
+            |it: &Segment| self.entry.checked_sub(it.address).is_some_and(|offset| offset < it.disk_len);
+        // Without bytes on the disk, it may say any block.
+        let fit = self.segments.iter().all(|it| it.disk_len == 0 || fits(it));
+        if self.command_line_len as usize > COMMAND_LINE_LEN_MAX
+            || !fit
+            || !self.segments.iter().any(holds_entry)
+        {
+            return Err(HeaderError::Damaged);
+        }
+        Ok(())
+    }
+
+    /// Where a segment begins in the kernel's file, in bytes.
+    #[must_use]
+    pub fn file_offset(&self, segment: &Segment) -> u64 {
+        u64::from(segment.block.saturating_sub(self.kernel_block)) * BLOCK_LEN as u64
+    }
 }
 
 /// Makes the checksum of a header's block right.
@@ -267,6 +297,40 @@ mod tests {
     fn a_full_header_is_read_back() {
         assert_eq!(Header::decode(&header().encode()), Ok(header()));
         assert_eq!(SEGMENTS_MAX, 19);
+    }
+
+    #[test]
+    fn what_cannot_be_is_damaged() {
+        let good = || Header {
+            entry: 0x20_0046,
+            kernel_block: 8,
+            kernel_len: 8 * BLOCK_LEN as u32,
+            segments: [
+                Segment { block: 9, address: 0x20_0040, disk_len: 7, memory_len: 9, crc: 0 },
+                Segment { block: 15, address: 0x30_0000, disk_len: 512, memory_len: 512, crc: 0 },
+                Segment { block: 0, address: 0x40_0000, disk_len: 0, memory_len: 1, crc: 0 },
+            ]
+            .into_iter()
+            .collect(),
+            ..header()
+        };
+        assert_eq!(good().check(), Ok(()));
+        assert_eq!(good().file_offset(&good().segments[1]), 7 * 512);
+        let changes: [fn(&mut Header); 8] = [
+            |header| header.command_line_len = 4097,
+            |header| header.entry += 1,
+            |header| header.entry = 0x20_003f,
+            |header| header.segments[0].memory_len = 6,
+            |header| header.segments[0].block = 7,
+            |header| header.segments[1].block = u32::MAX,
+            |header| header.kernel_len -= 1,
+            |header| header.segments.clear(),
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut header = good();
+            change(&mut header);
+            assert_eq!(header.check(), Err(HeaderError::Damaged), "change {index}");
+        }
     }
 
     #[test]

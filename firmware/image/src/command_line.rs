@@ -1,9 +1,8 @@
 //! The command line that goes into an image.
 
 use crate::error::CommandLineError;
-use guest_interface::command_line::{LOG, Quoted, SEPARATOR, Words};
-use guest_interface::layout::COMMAND_LINE_LEN_MAX;
-use std::fmt::Write;
+use guest_interface::command_line::builder::{CommandLineBuilder, TooLong};
+use guest_interface::command_line::{LOG, Words};
 
 /// The line `log=LEVEL -- ARGUMENTS`, without dashes if there are no arguments. `arguments` are words as on a guest's command
 /// line: separated by white space, in double quotes where they hold some.
@@ -14,25 +13,17 @@ pub fn build(log_level: &str, arguments: &str) -> Result<String, CommandLineErro
     if arguments.contains('\0') {
         return Err(CommandLineError::Nul);
     }
-    let mut line = format!("{LOG}={log_level}");
-    for (index, word) in Words::new(arguments).enumerate() {
-        if index == 0 {
-            line.extend([" ", SEPARATOR]);
-        }
-        // Writing to a String can't fail.
-        let _ = write!(line, " {}", Quoted(&word));
-    }
-    let len_bytes = line.len() + 1;
-    if len_bytes > COMMAND_LINE_LEN_MAX {
-        return Err(CommandLineError::TooLong { len_bytes });
-    }
-    Ok(line)
+    let mut line = CommandLineBuilder::default();
+    line.add(format_args!("{LOG}={log_level}"));
+    line.set_arguments(Words::new(arguments));
+    line.build().map_err(|TooLong { len_bytes }| CommandLineError::TooLong { len_bytes })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use guest_interface::command_line::split;
+    use guest_interface::layout::COMMAND_LINE_LEN_MAX;
 
     #[test]
     fn the_guest_reads_the_words() {

@@ -1,14 +1,15 @@
 //! Says what is on a disk image, after checking all of it.
 
-use crate::disk::{PARTITION_NAME, blocks, disk_blocks, header_segments};
+use crate::disk::header_segments;
 use crate::error::ImageError;
 use crate::kernel::Kernel;
+use crate::partition_table::{self, Partitions, partition_guid};
+use crate::system_partition::{self, check_loader};
 use bios_loader::BOOT_CODE_LEN;
-use gpt::{GptConfig, partition_types};
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, HeaderError};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::io::Cursor;
+use uuid::Uuid;
 
 /// The signature that ends a boot sector.
 const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
@@ -18,9 +19,17 @@ const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 pub struct Report {
     header: Header,
     command_line: String,
-    disk_guid: String,
+    disk_guid: Uuid,
     is_boot_code_known: bool,
+    uefi_loader: Option<LoaderFile>,
     len_bytes: usize,
+}
+
+/// What is known of a UEFI loader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LoaderFile {
+    len_bytes: usize,
+    sha256: [u8; 32],
 }
 
 /// Reads and checks an image.
@@ -37,8 +46,7 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
         HeaderError::OtherVersion(version) => ImageError::OtherVersion { version },
     })?;
 
-    let end_block = header.kernel_block.saturating_add(blocks(header.kernel_len as usize));
-    let expected = disk_blocks(end_block) * BLOCK_LEN as u64;
+    let expected = partition_table::disk_len(disk)?;
     let truncated = ImageError::Truncated { len_bytes: disk.len(), expected };
     if (disk.len() as u64) < expected {
         return Err(truncated);
@@ -73,38 +81,62 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     if segments != header.segments || read.entry != header.entry {
         return Err(damaged("the header does not describe the kernel"));
     }
-    let disk_guid = check_partitions(&disk[..expected as usize], end_block)?;
-    Ok(Report { header, command_line, disk_guid, is_boot_code_known, len_bytes: disk.len() })
+    let partitions = Partitions::read(&disk[..expected as usize])?;
+    let system_partition = partitions.check(&header)?;
+    if is_boot_code_known {
+        partitions.check_bytes(&disk[..expected as usize])?;
+    }
+    let uefi_loader = system_partition.map(|partition| {
+        let (first, len) = (
+            partition.first_lba as u32,
+            partition.last_lba.saturating_sub(partition.first_lba).saturating_add(1),
+        );
+        let volume = of(first, u32::try_from(len.saturating_mul(BLOCK_LEN as u64)).unwrap_or(u32::MAX))?;
+        if partition.part_guid != partition_guid(volume) {
+            return Err(damaged("the EFI system partition is not as it was written"));
+        }
+        check_system_partition(volume, header_block, line, kernel)
+    });
+    Ok(Report {
+        command_line,
+        disk_guid: partitions.disk_guid,
+        is_boot_code_known,
+        uefi_loader: uefi_loader.transpose()?,
+        len_bytes: disk.len(),
+        header,
+    })
 }
 
-/// Checks the partition table and its copy. Returns the disk's GUID.
-fn check_partitions(disk: &[u8], end_block: u32) -> Result<String, ImageError> {
-    let unreadable =
-        |_| ImageError::Damaged { part: "the partition table or its copy at the end can't be read" };
-    let config = GptConfig::new().only_valid_headers(true);
-    let table = config.open_from_device(Cursor::new(disk.to_vec())).map_err(unreadable)?;
-    let expected = (u64::from(HEADER_BLOCK), u64::from(end_block) - 1);
-    let mut partitions = table.partitions().values().filter(|partition| partition.is_used());
-    let is_ours = partitions.next().is_some_and(|partition| {
-        (partition.first_lba, partition.last_lba) == expected
-            && partition.part_type_guid == partition_types::BIOS
-            && partition.name == PARTITION_NAME
-    });
-    if !is_ours {
-        return Err(ImageError::Damaged { part: "the partition is not where header and kernel are" });
+/// Checks that the EFI system partition has the files that the rest of the disk speaks of.
+fn check_system_partition(
+    volume: &[u8],
+    header: &[u8],
+    command_line: &[u8],
+    kernel: &[u8],
+) -> Result<LoaderFile, ImageError> {
+    let damaged = |part| ImageError::Damaged { part };
+    let files = system_partition::read(volume)
+        .map_err(|_| damaged("a file of the EFI system partition can't be read"))?;
+    if (&*files.header, &*files.command_line, &*files.kernel) != (header, command_line, kernel) {
+        return Err(damaged("the files of the EFI system partition are not what the BIOS loader loads"));
     }
-    Ok(table.guid().to_string())
+    check_loader(&files.loader).map_err(|_| damaged("the UEFI loader is none"))?;
+    Ok(LoaderFile { len_bytes: files.loader.len(), sha256: Sha256::digest(&files.loader).into() })
 }
 
 /// Bytes on the disk from a block on.
-fn part(disk: &[u8], block: u32, len_bytes: u32) -> Option<&[u8]> {
+pub(crate) fn part(disk: &[u8], block: u32, len_bytes: u32) -> Option<&[u8]> {
     disk.get(block as usize * BLOCK_LEN..)?.get(..len_bytes as usize)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = &self.header;
-        writeln!(formatter, "format        raw, {} bytes, GUID {}", self.len_bytes, self.disk_guid)?;
+        writeln!(formatter, "disk          {} bytes, GUID {}", self.len_bytes, self.disk_guid)?;
         writeln!(formatter, "written by    disk-image {}", header.tool_version)?;
         let boot_code =
             if self.is_boot_code_known { "" } else { "; boot sector of that version, not checked" };
@@ -114,9 +146,16 @@ impl fmt::Display for Report {
             header.stage_blocks as usize * BLOCK_LEN,
             header.stage_crc
         )?;
-        let sha256: String = header.kernel_sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(loader) = &self.uefi_loader {
+            writeln!(
+                formatter,
+                "loader        UEFI, {} bytes, SHA-256 {}",
+                loader.len_bytes,
+                hex(&loader.sha256)
+            )?;
+        }
         writeln!(formatter, "kernel        {}, {} bytes", header.name, header.kernel_len)?;
-        writeln!(formatter, "SHA-256       {sha256}")?;
+        writeln!(formatter, "SHA-256       {}", hex(&header.kernel_sha256))?;
         writeln!(formatter, "PVH entry     {:#x}", header.entry)?;
         for segment in &header.segments {
             writeln!(
@@ -132,33 +171,97 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Content, make};
+    use crate::disk::{Content, Layout, UefiLoader, make};
+    use crate::system_partition::Files;
+    use crate::system_partition::tests::loader;
     use crate::test_appliance::appliance;
     use std::path::Path;
 
     const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
+    fn made(uefi_loader: Option<&[u8]>, layout: Layout) -> Vec<u8> {
+        let (appliance, path) = (appliance(), Path::new("folder/tiny"));
+        let uefi_loader = uefi_loader.map(|bytes| UefiLoader { path, bytes });
+        make(&Content { path, appliance: &appliance, command_line: "log=info -- one", uefi_loader }, layout)
+            .unwrap()
+    }
+
     fn disk() -> Vec<u8> {
-        let appliance = appliance();
-        let path = Path::new("folder/tiny");
-        make(&Content { path, appliance: &appliance, command_line: "log=info -- one" }).unwrap()
+        made(None, Layout::RAW)
+    }
+
+    fn disk_with_uefi() -> Vec<u8> {
+        made(Some(&loader()), Layout::RAW)
+    }
+
+    fn header_of(disk: &[u8]) -> Header {
+        Header::decode(disk[HEADER_AT..].first_chunk().unwrap()).unwrap()
     }
 
     fn header() -> Header {
-        Header::decode(disk()[HEADER_AT..].first_chunk().unwrap()).unwrap()
+        header_of(&disk())
     }
 
     #[test]
     fn a_good_image_is_reported() {
-        let report = inspect(&disk()).unwrap().to_string();
-        for line in [
-            "kernel        tiny, 4696 bytes\n",
-            "PVH entry     0x200040\n",
-            "segment       0x200000, 8192 bytes, 600 from block ",
-            "command line  log=info -- one",
-        ] {
-            assert!(report.contains(line), "{report}");
+        for disk in [disk(), disk_with_uefi()] {
+            let report = inspect(&disk).unwrap().to_string();
+            for line in [
+                "kernel        tiny, 4696 bytes\n",
+                "PVH entry     0x200040\n",
+                "segment       0x200000, 8192 bytes, 600 from block ",
+                "command line  log=info -- one",
+            ] {
+                assert!(report.contains(line), "{report}");
+            }
         }
+        let loader = format!("UEFI, 1024 bytes, SHA-256 {}\n", hex(&Sha256::digest(loader())));
+        assert!(inspect(&disk_with_uefi()).unwrap().to_string().contains(&loader), "{loader}");
+        assert!(!inspect(&disk()).unwrap().to_string().contains("UEFI"));
+    }
+
+    /// A byte in each block of the EFI system partition, which the second entry of the table is about.
+    #[test]
+    fn every_change_of_the_system_partition_is_noticed() {
+        let disk = disk_with_uefi();
+        let block =
+            |at: usize| u64::from_le_bytes(*disk[2 * BLOCK_LEN + 128 + at..].first_chunk().unwrap()) as usize;
+        let (first, last) = (block(32), block(40));
+        assert!(last > first + 10, "{first} to {last}");
+        for block in first..=last {
+            let mut spoilt = disk.clone();
+            spoilt[block * BLOCK_LEN + block % BLOCK_LEN] ^= 1;
+            inspect(&spoilt).unwrap_err();
+        }
+    }
+
+    /// Partitions whose GUIDs are right, and whose files are not those of the header.
+    #[test]
+    fn a_system_partition_of_another_disk_is_noticed() {
+        let (disk, appliance, loader) = (disk_with_uefi(), appliance(), loader());
+        let line = &b"log=info -- one\0"[..];
+        let header = &disk[HEADER_AT..HEADER_AT + BLOCK_LEN];
+        let check = |loader, of_files: [&[u8]; 3]| {
+            let [header_file, command_line, kernel] = of_files;
+            let files = Files { loader, header: header_file, command_line, kernel };
+            let volume = system_partition::make(&files).unwrap();
+            check_system_partition(&volume, header, line, &appliance).map(drop)
+        };
+        let damaged = |part| Err(ImageError::Damaged { part });
+        assert_eq!(check(&loader, [header, line, &appliance]), Ok(()));
+        for files in [
+            [&[0; 512], line, &appliance],
+            [header, b"log=info -- two\0", &appliance],
+            [header, line, &appliance[1..]],
+        ] {
+            let part = "the files of the EFI system partition are not what the BIOS loader loads";
+            assert_eq!(check(&loader, files), damaged(part));
+        }
+        assert_eq!(check(b"MZ", [header, line, &appliance]), damaged("the UEFI loader is none"));
+        assert_eq!(
+            check_system_partition(&[0; 4096], header, line, &appliance).map(drop),
+            damaged("a file of the EFI system partition can't be read")
+        );
     }
 
     #[test]
@@ -166,6 +269,16 @@ mod tests {
         let mut disk = disk();
         disk.resize(disk.len() + 4096, 0);
         inspect(&disk).unwrap();
+    }
+
+    #[test]
+    fn it_may_be_laid_out_larger() {
+        let layout = Layout { kernel_block_min: 200, blocks_multiple: 2048, ..Layout::RAW };
+        for disk in [made(None, layout), made(Some(&loader()), layout)] {
+            inspect(&disk).unwrap();
+            let (len_bytes, expected) = (disk.len() - 1, disk.len() as u64);
+            assert_eq!(inspect(&disk[..len_bytes]), Err(ImageError::Truncated { len_bytes, expected }));
+        }
     }
 
     #[test]
@@ -181,12 +294,38 @@ mod tests {
             (at(header.command_line_block), "the command line's checksum"),
             (at(header.kernel_block) + 3, "SHA-256"),
             (BLOCK_LEN + 60, "the partition table"),
+            (BLOCK_LEN + 35, "the partition table"),
             (disk().len() - BLOCK_LEN, "the partition table"),
         ] {
             let mut disk = disk();
             disk[place] ^= 1;
             let error = inspect(&disk).unwrap_err().to_string();
             assert!(error.contains(expected), "{place}: {error}");
+        }
+    }
+
+    /// Tables whose checksums are right, but that are not what is written here.
+    #[test]
+    fn every_field_of_the_tables_header_counts() {
+        let good = disk();
+        let copy = good.len() - BLOCK_LEN;
+        // Length of the header, both places of headers, usable blocks, disk's GUID, where entries are, their number and length.
+        for offset in [12, 24, 32, 40, 48, 56, 72, 80, 84, 85] {
+            for header in [BLOCK_LEN, copy] {
+                for change in [1, 0x80] {
+                    let mut disk = good.clone();
+                    disk[header + offset] ^= change;
+                    let mut bytes = disk[header..header + 92].to_vec();
+                    bytes[16..20].fill(0);
+                    disk[header + 16..header + 20].copy_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+                    assert!(inspect(&disk).is_err(), "{offset} at {header}");
+                }
+            }
+        }
+        for place in [440, 446, BLOCK_LEN + 100, 34 * BLOCK_LEN - 1] {
+            let mut disk = good.clone();
+            disk[place] ^= 1;
+            assert!(inspect(&disk).is_err(), "{place}");
         }
     }
 
@@ -210,14 +349,15 @@ mod tests {
 
     #[test]
     fn every_length_is_named_truncated_or_foreign() {
-        let disk = disk();
-        for len in (0..disk.len()).step_by(509).chain([disk.len() - 1]) {
-            match inspect(&disk[..len]).unwrap_err() {
-                ImageError::Foreign { .. } => assert!(len < HEADER_AT + BLOCK_LEN, "{len}"),
-                ImageError::Truncated { len_bytes, expected } => {
-                    assert_eq!((len_bytes, expected), (len, disk.len() as u64));
+        for disk in [disk(), disk_with_uefi()] {
+            for len in (0..disk.len()).step_by(509).chain([disk.len() - 1]) {
+                match inspect(&disk[..len]).unwrap_err() {
+                    ImageError::Foreign { .. } => assert!(len < HEADER_AT + BLOCK_LEN, "{len}"),
+                    ImageError::Truncated { len_bytes, expected } => {
+                        assert_eq!((len_bytes, expected), (len, disk.len() as u64));
+                    }
+                    error => panic!("{len}: {error}"),
                 }
-                error => panic!("{len}: {error}"),
             }
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The first process; see there for what it expects in the archive.
 const INIT: &[u8] = include_bytes!("init.sh");
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 12] = [
     "bin",
     "dev",
     "lane",
@@ -20,12 +20,13 @@ const FOLDERS: [&str; 10] = [
     "freehold",
     "freehold/release",
     "freehold/appliances",
+    "freehold/firmware",
+    "freehold/guests",
 ];
-const GUESTS_FOLDER: &str = "freehold/guests";
 
 /// What was built to run inside.
 pub(crate) struct Files<'a> {
-    /// Folder with `appliances` and `guests`.
+    /// Folder with `appliances`, `guests` and `firmware`.
     pub(crate) target_dir: &'a Path,
     /// The VMM, linked statically.
     pub(crate) vmm_stub: &'a Path,
@@ -52,7 +53,7 @@ pub(crate) fn kernel(packages: &Packages) -> Result<PathBuf, Error> {
 /// # Errors
 /// For packages that can't be had, and files that can't be read.
 pub(crate) fn archive(lane: Lane, files: &Files<'_>, packages: &Packages) -> Result<Initramfs, Error> {
-    let mut archive = Initramfs::with_folders(&[&FOLDERS[..], &[GUESTS_FOLDER]].concat())?;
+    let mut archive = Initramfs::with_folders(&FOLDERS)?;
     archive.add("init", INIT)?;
     archive.add("lane/modules", lane.modules().join("\n").as_bytes())?;
     archive.add("lane/parameter", lane.parameter().as_bytes())?;
@@ -67,7 +68,7 @@ pub(crate) fn archive(lane: Lane, files: &Files<'_>, packages: &Packages) -> Res
     }
     archive.add_copy("bin/system-tests", files.system_tests)?;
     archive.add_copy("freehold/release/vmm-stub", files.vmm_stub)?;
-    for folder in ["appliances", "guests"] {
+    for folder in ["appliances", "guests", "firmware"] {
         let from = files.target_dir.join(folder);
         for entry in fs::read_dir(&from).map_err(Error::file(&from, "read"))?.filter_map(Result::ok) {
             let name = entry.file_name();

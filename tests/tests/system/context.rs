@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use system_tests::artifact::Artifacts;
 use system_tests::boot::Boot;
 use system_tests::lane::{Lane, Lanes};
+use system_tests::ovmf::{Ovmf, OvmfMissing};
 use system_tests::paging::Paging;
 use system_tests::start_stub;
 use system_tests::verdict::{Failure, Verdict};
@@ -26,6 +27,7 @@ pub(crate) type Alone = (&'static str, fn(&Context) -> Outcome);
 pub(crate) struct Context {
     pub(crate) artifacts: Artifacts,
     pub(crate) lanes: Lanes,
+    pub(crate) ovmf: Result<Ovmf, OvmfMissing>,
     large_guest: Mutex<()>,
 }
 
@@ -33,7 +35,7 @@ impl Context {
     pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
         let artifacts = Artifacts::find()?;
         let lanes = Lanes::detect(&artifacts)?;
-        Ok(Self { artifacts, lanes, large_guest: Mutex::default() })
+        Ok(Self { artifacts, lanes, ovmf: Ovmf::find(), large_guest: Mutex::default() })
     }
 
     /// A test on a lane, ignored where the lane is missing.
@@ -45,6 +47,16 @@ impl Context {
     ) -> Trial {
         let ignored = self.lanes.missing(lane).is_some();
         trial(format!("{}/{name}", lane.name()), test).with_ignored_flag(ignored)
+    }
+
+    /// A test of QEMU with KVM's acceleration, ignored where the lane of either is missing.
+    pub(crate) fn qemu_kvm_trial(
+        &self,
+        name: &str,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Trial {
+        let ignored = [Lane::Kvm, Lane::QemuMicrovm].iter().any(|&lane| self.lanes.missing(lane).is_some());
+        trial(format!("qemu-kvm/{name}"), test).with_ignored_flag(ignored)
     }
 
     /// A boot on a lane.

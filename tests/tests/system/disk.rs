@@ -13,7 +13,7 @@ use system_tests::lane::Lane;
 use system_tests::verdict::{Failure, Verdict};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: &str = "64M";
 pub(crate) const HEADER_AT: usize = HEADER_BLOCK as usize * BLOCK_LEN;
 
@@ -84,7 +84,7 @@ impl Disk {
         self.spoil(|bytes| bytes[HEADER_AT..HEADER_AT + BLOCK_LEN].copy_from_slice(&block))
     }
 
-    fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
+    pub(crate) fn boot(&self, lane: Lane) -> Result<Verdict, Failure> {
         boot(lane, &self.path, MEMORY, LIMIT)
     }
 
@@ -311,7 +311,7 @@ fn refused(context: &Context) -> Outcome {
         (hello, &exists, &[], "exists; give --force to replace it"),
         (hello, &not_folder, &[], "can't write"),
         (hello, full, &[], "can't write"),
-        (hello, &output, &["--format", "qcow2"], "format 'qcow2' is not known; there is: raw"),
+        (hello, &output, &["--format", "vdi"], "format 'vdi' is not known; there are: raw, qcow2, vhd,"),
         (hello, &output, &["--args", &long], "bytes, and the kernel takes 4096"),
     ];
     for (appliance, output, options, message) in cases {

@@ -65,10 +65,15 @@ fn reports_its_ram(context: &Context, lane: Lane, memory: &str, memory_kib: u64)
 
 /// Whether the kernel says that it has so much RAM, or a little less.
 pub(crate) fn has_ram(verdict: &Verdict, memory_kib: u64) -> Outcome {
+    has_most_ram(verdict, memory_kib, MISSING_KIB_MAX)
+}
+
+/// Whether the kernel says that it has so much RAM, or at most so much less.
+pub(crate) fn has_most_ram(verdict: &Verdict, memory_kib: u64, missing_kib_max: u64) -> Outcome {
     let stdout = verdict.stdout();
     let reported = stdout.split(" KiB of RAM").next().and_then(|before| before.rsplit(' ').next());
     let reported: u64 = reported.unwrap_or_default().parse().unwrap_or_default();
-    if reported > memory_kib || reported + MISSING_KIB_MAX < memory_kib {
+    if reported > memory_kib || reported + missing_kib_max < memory_kib {
         return Err(verdict.failure(format!("{memory_kib} KiB of RAM were expected, not {reported}")));
     }
     Ok(())

@@ -2,16 +2,21 @@
 //!
 //! Each scenario on each host is a test of its own, `LANE/SCENARIO`. Tests of a lane that the machine lacks are shown as
 //! ignored, after a line that says why; the test `lanes/LANE` fails if the environment variable
-//! `FREEHOLD_REQUIRE_LANES` names that lane. The binaries under test come from `just build`.
+//! `FREEHOLD_REQUIRE_LANES` names that lane, and lane qemu-q35 includes UEFI firmware. The binaries under test come from `just build`.
 
 mod acpi;
 mod backing;
 mod bios;
+mod command_line_file;
 mod context;
 mod corruption;
 mod disk;
+mod disk_direct;
 mod environment;
+mod firmware;
+mod firmware_rom;
 mod forbidden;
+mod formats;
 mod hello;
 mod host;
 mod kernel;
@@ -20,10 +25,12 @@ mod memory_map;
 mod misbehave;
 mod new;
 mod paging;
+mod qemu_kvm;
 mod refusal;
 mod rom;
 mod stopping;
 mod stress;
+mod uefi;
 
 use context::Context;
 use libtest_mimic::{Arguments, run};
@@ -45,10 +52,14 @@ fn main() -> ExitCode {
         }
     };
     eprint!("{}", context.lanes);
+    if let Err(missing) = context.ovmf {
+        eprintln!("tests of UEFI are ignored: {missing}");
+    }
     let groups = [
         context::trials,
         hello::trials,
         environment::trials,
+        command_line_file::trials,
         memory::trials,
         memory_map::trials,
         backing::trials,
@@ -58,14 +69,20 @@ fn main() -> ExitCode {
         paging::trials,
         forbidden::trials,
         kernel::trials,
+        qemu_kvm::trials,
         stopping::trials,
         refusal::trials,
         host::trials,
         new::trials,
         corruption::trials,
         disk::trials,
+        formats::trials,
+        disk_direct::trials,
+        firmware::trials,
+        firmware_rom::trials,
         bios::trials,
         rom::trials,
+        uefi::trials,
     ];
     let trials = groups.iter().flat_map(|group| group(context)).collect();
     run(&arguments, trials).exit_code()

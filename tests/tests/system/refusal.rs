@@ -153,7 +153,7 @@ fn truncated_anywhere(context: &Context) -> Outcome {
 }
 
 fn not_a_file(context: &Context) -> Outcome {
-    refuses(context, &["run", ""], "<ELF>")?;
+    refuses(context, &["run", ""], "<IMAGE>")?;
     for path in ["/nowhere/hello", "/dev/null/hello"] {
         refuses(context, &["run", path], "can't read")?;
     }
@@ -212,7 +212,7 @@ fn command_line(context: &Context) -> Outcome {
         (&[][..], "--help"),
         (&["--fast"], "--fast"),
         (&["walk"], "walk"),
-        (&["run"], "ELF"),
+        (&["run"], "<IMAGE>"),
         (&["run", hello, "another"], "another"),
         (&["run", hello, "--fast"], "--fast"),
         (&["run", hello, "--host", "bare-metal"], "bare-metal"),

@@ -12,12 +12,15 @@ use image_header::{self as header, BLOCK_LEN, HEADER_BLOCK, Header};
 use libtest_mimic::Trial;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use system_tests::disk::qemu_status;
 use system_tests::empty_guest;
 use system_tests::lane::Lane;
-use system_tests::rom::{LANES, Machine};
+use system_tests::qemu::Qemu;
+use system_tests::rom::{self, LANES};
 use system_tests::verdict::Failure;
 
+const LIMIT: Duration = Duration::from_secs(60);
 const MEMORY: &str = "64M";
 const NOTHING: &str = "nothing to boot; give a kernel (-kernel) or a disk with a Freehold image";
 const NO_RAM: &str = "no RAM where the image belongs; give the machine more memory";
@@ -56,22 +59,22 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     trials
 }
 
-fn machine(context: &Context, lane: Lane) -> Result<Machine, Failure> {
-    Machine::new(&context.artifacts, lane, MEMORY)
+fn machine(context: &Context, lane: Lane) -> Result<Qemu, Failure> {
+    rom::machine(&context.artifacts, lane, MEMORY)
 }
 
 /// A machine that has an image as a file of fw_cfg.
-fn with_image(context: &Context, lane: Lane, disk: &Disk) -> Result<Machine, Failure> {
+fn with_image(context: &Context, lane: Lane, disk: &Disk) -> Result<Qemu, Failure> {
     Ok(machine(context, lane)?.file(FILE_DISK, &disk.path))
 }
 
-fn with_hello(context: &Context, lane: Lane) -> Result<Machine, Failure> {
+fn with_hello(context: &Context, lane: Lane) -> Result<Qemu, Failure> {
     Ok(machine(context, lane)?.kernel(&context.artifacts.hello))
 }
 
 /// Boots, and wants the ROM to say this, and nothing else to be said.
-fn is_refused(machine: Machine, message: &str) -> Outcome {
-    let verdict = machine.end()?;
+fn is_refused(machine: Qemu, message: &str) -> Outcome {
+    let verdict = machine.end(LIMIT)?;
     verdict.status(qemu_status(KernelStatus::BootFailure.code()))?;
     let expected = format!("Freehold ROM: {message}\r\n");
     if verdict.stdout() != expected {
@@ -114,13 +117,13 @@ fn state_at_the_entry(context: &Context, lane: Lane) -> Outcome {
     let folder = tempfile::tempdir().map_err(Failure::start)?;
     let path = folder.path().join("kernel");
     fs::write(&path, empty_guest::with_code(&code)).map_err(Failure::start)?;
-    machine(context, lane)?.kernel(&path).end()?.status(qemu_status(0))?;
+    machine(context, lane)?.kernel(&path).end(LIMIT)?.status(qemu_status(0))?;
     Ok(())
 }
 
 fn kernel_with_its_arguments(context: &Context, lane: Lane) -> Outcome {
     let line = r#"log=debug -- one "two words" "" a"quo\te"#;
-    let verdict = with_hello(context, lane)?.option("-append", line).end()?;
+    let verdict = with_hello(context, lane)?.option("-append", line).end(LIMIT)?;
     verdict.status(qemu_status(0))?.prints([
         "hello from Freehold, running at ring 0\n",
         "argument: \"one\"\nargument: \"two words\"\nargument: \"\"\nargument: \"aquote\"\n",
@@ -132,8 +135,8 @@ fn kernel_with_its_arguments(context: &Context, lane: Lane) -> Outcome {
 }
 
 fn all_ram_above_4_gib(context: &Context, lane: Lane) -> Outcome {
-    let machine = Machine::new(&context.artifacts, lane, "5G")?.kernel(&context.artifacts.hello);
-    hello::has_ram(machine.end()?.status(qemu_status(0))?, 5 << 20)
+    let machine = rom::machine(&context.artifacts, lane, "5G")?.kernel(&context.artifacts.hello);
+    hello::has_ram(machine.end(LIMIT)?.status(qemu_status(0))?, 5 << 20)
 }
 
 fn longest_command_line(context: &Context, lane: Lane) -> Outcome {
@@ -142,10 +145,10 @@ fn longest_command_line(context: &Context, lane: Lane) -> Outcome {
     let expected = format!("argument: {argument:?}\n");
     with_hello(context, lane)?
         .option("-append", &line)
-        .end()?
+        .end(LIMIT)?
         .status(qemu_status(0))?
         .prints([&*expected])?;
-    let named = with_hello(context, lane)?.text(FILE_COMMAND_LINE, &line).end()?;
+    let named = with_hello(context, lane)?.text(FILE_COMMAND_LINE, &line).end(LIMIT)?;
     named.status(qemu_status(0))?.prints([&*expected])?;
     let message = "the command line given has more than 4095 bytes";
     is_refused(with_hello(context, lane)?.option("-append", format!("{line}x")), message)?;
@@ -160,7 +163,7 @@ fn host_information(context: &Context, lane: Lane) -> Outcome {
         HostInformation { doorbell_port: ports::DOORBELL, tsc_hz: Some(1_000_000_000), result_port: None };
     fs::write(&path, information.encode()).map_err(Failure::start)?;
     let given = || Ok(with_hello(context, lane)?.file(FILE_HOST_INFORMATION, &path));
-    let verdict = given()?.end()?;
+    let verdict = given()?.end(LIMIT)?;
     if verdict.status(qemu_status(0))?.stdout() != "" {
         return Err(verdict.failure("the kernel does not know of the doorbell"));
     }
@@ -174,7 +177,7 @@ fn host_information(context: &Context, lane: Lane) -> Outcome {
 /// The kernel begins at 2 MiB, and takes more than 300 KiB.
 fn kernel_without_room(context: &Context, lane: Lane) -> Outcome {
     for memory in ["2M", "2304K"] {
-        let machine = Machine::new(&context.artifacts, lane, memory)?.kernel(&context.artifacts.hello);
+        let machine = rom::machine(&context.artifacts, lane, memory)?.kernel(&context.artifacts.hello);
         is_refused(machine, "no RAM where the kernel belongs; give the machine more memory")?;
     }
     Ok(())
@@ -205,20 +208,20 @@ fn kernel_of_another_protocol(context: &Context, lane: Lane) -> Outcome {
 
 fn status_of_the_application(context: &Context, lane: Lane) -> Outcome {
     let machine = machine(context, lane)?.kernel(&context.artifacts.memory_stress);
-    machine.option("-append", "-- --no-such-option").end()?.status(qemu_status(2))?;
+    machine.option("-append", "-- --no-such-option").end(LIMIT)?.status(qemu_status(2))?;
     Ok(())
 }
 
 fn image_with_its_arguments(context: &Context, lane: Lane) -> Outcome {
     let disk = Disk::make(context, &context.artifacts.hello, &[r#"--args=one "two words""#])?;
-    let verdict = with_image(context, lane, &disk)?.end()?;
+    let verdict = with_image(context, lane, &disk)?.end(LIMIT)?;
     let said = ["hello from Freehold, running at ring 0\n", "argument: \"one\"\nargument: \"two words\"\n"];
     verdict.status(qemu_status(0))?.prints(said)?;
     // A kernel that is given comes first.
     let verdict = with_image(context, lane, &disk)?
         .kernel(&context.artifacts.memory_stress)
         .option("-append", "-- --no-such-option")
-        .end()?;
+        .end(LIMIT)?;
     verdict.status(qemu_status(2))?;
     Ok(())
 }
@@ -228,7 +231,7 @@ fn command_line_given_by_name(context: &Context, lane: Lane) -> Outcome {
     let machines =
         [with_image(context, lane, &disk)?, with_hello(context, lane)?.option("-append", "-- replaced")];
     for machine in machines {
-        let verdict = machine.text(FILE_COMMAND_LINE, "log=off -- given").end()?;
+        let verdict = machine.text(FILE_COMMAND_LINE, "log=off -- given").end(LIMIT)?;
         if verdict.stdout() != "hello from Freehold, running at ring 0\nargument: \"given\"\n" {
             return Err(verdict.failure("one argument was expected"));
         }
@@ -266,7 +269,7 @@ const DAMAGES: [Damage; 6] = [
     ),
 ];
 
-fn is_refused_when_damaged(context: &Context, boot: impl Fn(&Disk) -> Result<Machine, Failure>) -> Outcome {
+fn is_refused_when_damaged(context: &Context, boot: impl Fn(&Disk) -> Result<Qemu, Failure>) -> Outcome {
     for (damage, message) in DAMAGES {
         let disk = Disk::hello(context)?;
         let header = disk.header()?;
@@ -302,7 +305,7 @@ fn header_that_cannot_be(context: &Context, lane: Lane) -> Outcome {
 
 fn image_without_room(context: &Context, lane: Lane) -> Outcome {
     let disk = Disk::hello(context)?;
-    let small = Machine::new(&context.artifacts, lane, "2M")?.file(FILE_DISK, &disk.path);
+    let small = rom::machine(&context.artifacts, lane, "2M")?.file(FILE_DISK, &disk.path);
     is_refused(small, NO_RAM)?;
     for address in [0, 0x7000, 0xf_f000, 0x4000_0000, 0xffff_0000] {
         let mut header = disk.header()?;
@@ -340,7 +343,7 @@ fn no_dma(context: &Context, lane: Lane) -> Outcome {
 fn ide_disk(context: &Context, lane: Lane) -> Outcome {
     let boot = |appliance: &Path, arguments: &str| {
         let disk = Disk::make(context, appliance, &["--args", arguments])?;
-        machine(context, lane)?.ide_disk(&disk.path).end()
+        machine(context, lane)?.disk(&disk.path).end(LIMIT)
     };
     let verdict = boot(&context.artifacts.hello, "one")?;
     verdict.status(qemu_status(0))?.prints(["argument: \"one\"\n"])?;
@@ -349,17 +352,17 @@ fn ide_disk(context: &Context, lane: Lane) -> Outcome {
     // The disk that fw_cfg gives comes first.
     let (first, second) = (Disk::hello(context)?, Disk::hello(context)?);
     second.spoil(|image| image.fill(0))?;
-    with_image(context, lane, &first)?.ide_disk(&second.path).end()?.status(qemu_status(0))?;
+    with_image(context, lane, &first)?.disk(&second.path).end(LIMIT)?.status(qemu_status(0))?;
     Ok(())
 }
 
 fn ide_disk_spoilt(context: &Context, lane: Lane) -> Outcome {
-    is_refused_when_damaged(context, |disk| Ok(machine(context, lane)?.ide_disk(&disk.path)))?;
+    is_refused_when_damaged(context, |disk| Ok(machine(context, lane)?.disk(&disk.path)))?;
     let header = Disk::hello(context)?.header()?;
     for block in [header.kernel_block + 9, HEADER_BLOCK] {
         let disk = Disk::hello(context)?;
         disk.spoil(|image| image.truncate(block as usize * BLOCK_LEN))?;
-        is_refused(machine(context, lane)?.ide_disk(&disk.path), "disk read failed")?;
+        is_refused(machine(context, lane)?.disk(&disk.path), "disk read failed")?;
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 //! Words are separated by white space. An argument that is empty or holds white space, quotes or backslashes is written
 //! in double quotes, with a backslash before a double quote or backslash. Words before the first lone `--` are the
 //! kernel's, in the form `name=value` or `name`, where the value may be quoted; those after it are the application's. Without
-//! `--` there are no arguments.
+//! `--` there are no arguments. [`builder`] puts lines together.
+
+pub mod builder;
 
 use alloc::string::String;
 use core::fmt;

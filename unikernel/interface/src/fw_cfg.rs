@@ -43,6 +43,11 @@ pub const KEY_FILE_DIRECTORY: u16 = 0x19;
 pub const DIRECTORY_ENTRY_LEN: usize = 64;
 /// Offset of the name in it.
 pub const DIRECTORY_NAME_AT: usize = 8;
+/// Key of the first file; those of others follow.
+pub const KEY_FIRST_FILE: u16 = 0x20;
+
+/// What the eight ports from [`DMA`] on read as.
+pub const DMA_SIGNATURE: [u8; 8] = *b"QEMU CFG";
 
 /// Flags in the first field of a DMA descriptor: control (big-endian `u32`), length in bytes (big-endian `u32`), guest-physical
 /// address of the data (big-endian `u64`). The device clears control when it is done, or leaves the error flag there.

@@ -48,10 +48,10 @@ pub const MODULE_LIST: u64 = 0x8000;
 /// The [host information](crate::host_information) record.
 pub const HOST_INFORMATION: u64 = 0x9000;
 
-/// First page tables, for hosts whose guests start in 64-bit mode: one PML4, one PDPT, then page directories. KVM_PVM
-/// runs a guest natively only while bit 12 of CR3 is set, so the PML4 is in an odd page.
+/// First page tables, for hosts whose guests start in 64-bit mode: one PML4, one PDPT, then page directories. KVM_PVM wants
+/// the PML4 in an [odd page](crate::kvm_pvm::CR3_NATIVE).
 pub const BOOT_PAGE_TABLES: u64 = 0xb000;
-const _: () = assert!(BOOT_PAGE_TABLES & PAGE_LEN != 0);
+const _: () = assert!(BOOT_PAGE_TABLES & crate::kvm_pvm::CR3_NATIVE as u64 != 0);
 
 /// The command line, a NUL-terminated string of at most [`COMMAND_LINE_LEN_MAX`] bytes with its NUL.
 pub const COMMAND_LINE: u64 = 0x2_0000;

@@ -3,6 +3,7 @@
 use crate::memory::live::BringUpError;
 use crate::memory::range_set::TooManyRanges;
 use core::fmt;
+use guest_interface::fw_cfg::FILE_COMMAND_LINE;
 
 /// What the VMM gave us that the kernel can't start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,20 @@ pub enum BootError {
     CommandLineTooLong {
         /// The longest, in bytes.
         max: usize,
+    },
+    /// A command line handed over by a file, longer than any may be.
+    CommandLineFileTooLong {
+        /// Its length in bytes.
+        len_bytes: u32,
+        /// The longest, in bytes.
+        max: usize,
+    },
+    /// A firmware configuration device with more files than the kernel looks through.
+    TooManyFirmwareFiles {
+        /// How many it says there are.
+        files: u32,
+        /// How many are looked through.
+        max: u32,
     },
     /// Bytes that are not text.
     CommandLineNotUtf8 {
@@ -99,6 +114,15 @@ impl fmt::Display for BootError {
                 write!(formatter, "{modules} boot modules were given, the kernel reads {max}")
             }
             Self::CommandLineTooLong { max } => write!(formatter, "the command line is longer than {max} bytes"),
+            Self::CommandLineFileTooLong { len_bytes, max } => {
+                write!(
+                    formatter,
+                    "the command line in {FILE_COMMAND_LINE} has {len_bytes} bytes: give one of at most {max}"
+                )
+            }
+            Self::TooManyFirmwareFiles { files, max } => {
+                write!(formatter, "QEMU's fw_cfg device has {files} files, the kernel looks through {max}: give fewer")
+            }
             Self::CommandLineNotUtf8 { offset } => {
                 write!(formatter, "the command line is not UTF-8 from byte {offset} on")
             }

@@ -11,7 +11,8 @@ mod assembly {
 
     /// IA32_EFER.LME, long mode enable (Intel SDM volume 4).
     const EFER_LONG_MODE_ENABLE: u32 = 1 << 8;
-    const TABLE: u64 = PTFlags::P.bits() | PTFlags::RW.bits();
+    /// With the user bit, which level 3 of KVM_PVM needs and ring 0 does not mind: the CR4 below protects neither from the other.
+    const TABLE: u64 = PTFlags::P.bits() | PTFlags::RW.bits() | PTFlags::US.bits();
     const LEAF_2M: u64 = TABLE | PDFlags::PS.bits();
     const CR4: usize = Cr4::CR4_ENABLE_PAE.bits();
     /// Protected mode and paging, with read-only pages respected at level 0, too.
@@ -27,6 +28,7 @@ mod assembly {
         image_base = const guest_interface::layout::IMAGE_BASE,
         table = const TABLE,
         leaf = const LEAF_2M,
+        cr3_native = const guest_interface::kvm_pvm::CR3_NATIVE,
         cr0 = const CR0,
         cr4 = const CR4,
         efer = const IA32_EFER,

@@ -1,9 +1,10 @@
 # The two starts of an image, up to the first Rust function.
 #
 # start_32: the PVH entry (Xen "x86/HVM direct boot ABI"): 32-bit protected mode, flat segments, paging off,
-#           EBX = physical address of hvm_start_info. Switches to 64-bit mode, the first GiB mapped one to one.
+#           EBX = physical address of hvm_start_info. Switches to 64-bit mode, the first GiB mapped one to one, and goes on in
+#           pvm_switch.s.
 # start_64: where a VMM starts the image in 64-bit mode at privilege level 3 (KVM_PVM), with page tables of its own that
-#           map the first GiB likewise; RBX as above. start_32 ends here, too.
+#           map the first GiB likewise; RBX as above. pvm_switch.s leads here, too.
 
 .globl interface_image_base
 .set interface_image_base, {image_base}
@@ -17,8 +18,8 @@
     .long start_32
 
 .section .bss.boot_tables, "aw", @nobits
-    .balign 4096
-pml4: .skip 4096
+    .balign 8192
+pml4: .skip 4096 * 2                # in an even page, and the same in the odd one behind it, where KVM_PVM wants it
 pdpt: .skip 4096
 pd:   .skip 4096
 
@@ -27,6 +28,9 @@ pd:   .skip 4096
 gdt:  .quad 0
       .quad 0x00af9b000000ffff      # 64-bit code, privilege level 0
       .quad 0x00cf93000000ffff      # data, privilege level 0
+      .quad 0, 0
+      .quad 0x00cff3000000ffff      # data, level 3, at the index that KVM_PVM demands
+      .quad 0x00affb000000ffff      # 64-bit code, level 3, likewise
 gdt_pointer:
       .word gdt_pointer - gdt - 1
       .long gdt
@@ -37,6 +41,7 @@ gdt_pointer:
 .type start_32, @function
 start_32:
     mov dword ptr [pml4], offset pdpt + {table}
+    mov dword ptr [pml4 + {cr3_native}], offset pdpt + {table}
     mov dword ptr [pdpt], offset pd + {table}
     mov eax, {leaf}
     mov edi, offset pd
@@ -65,6 +70,7 @@ start_32:
     mov ss, eax
     mov ds, eax
     mov es, eax
+    jmp pvm_switch
 .size start_32, . - start_32
 
 .globl start_64

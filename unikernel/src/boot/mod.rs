@@ -1,19 +1,21 @@
 //! From the first Rust function to the application. [`start`] reads as the boot sequence.
 
 mod acpi;
+mod command_line;
 mod error;
 mod fields;
 pub(crate) mod head;
 mod interrupts;
 mod paging;
 mod parameters;
+mod pvm_switch;
 mod start_info;
 
 pub use error::BootError;
 
 use crate::appliance;
 use crate::cpu::{clock, descriptors, host::Host, vectors};
-use crate::device::{console, exit, milestone, result};
+use crate::device::{console, exit, fw_cfg, milestone, result};
 use crate::diagnosis::logger;
 use crate::environment;
 use crate::memory::AddressRange;
@@ -22,13 +24,16 @@ use crate::memory::image;
 use crate::memory::live::{self, BringUpError, Live, MAPPED_AT_START, RAM_WINDOW};
 use crate::memory::ram::{self, MapEntry, Ram};
 use acpi::{FirmwareMemory, Platform};
+use command_line::CommandLineFile;
 use core::ptr::NonNull;
+use guest_interface::fw_cfg::FILE_COMMAND_LINE;
 use guest_interface::host_information::{self, Milestone};
 use parameters::Parameters;
 use spin::Once;
 use start_info::{PhysicalMemory, StartInfo};
 
 static START_INFO: Once<StartInfo> = Once::new();
+static COMMAND_LINE_FILE: Once<CommandLineFile> = Once::new();
 
 /// Called by the head, on the boot stack, with the physical address of the PVH start info.
 pub(crate) extern "C" fn start(start_info: u64) -> ! {
@@ -54,7 +59,15 @@ fn boot(start_info: u64) -> Result<&'static str, BootError> {
         unsafe { milestone::use_record(record) };
         milestone::stamp_at(Milestone::KernelEntry, clock::entry_ticks());
     }
-    let parameters = Parameters::read(info.command_line()?)?;
+    // Under the VMM that gives host information each access to a port is dear, and the command line is the one that is wanted.
+    if host.is_virtual()
+        && info.host_information.is_none()
+        && let Some(file) = CommandLineFile::read(fw_cfg::Ports)?
+    {
+        COMMAND_LINE_FILE.call_once(|| file);
+    }
+    let line = COMMAND_LINE_FILE.get().map_or_else(|| info.command_line(), CommandLineFile::line)?;
+    let parameters = Parameters::read(line)?;
     if parameters.terminal {
         console::set_terminal();
     }
@@ -113,6 +126,8 @@ fn say_hello(host: Host, ram: &Ram, parameters: &Parameters<'_>, unused_from: Op
     if let Some((hz, source)) = clock::frequency() {
         log::debug!("TSC at {}.{:03} MHz, {source}", hz / 1_000_000, hz / 1000 % 1000);
     }
+    let source = if COMMAND_LINE_FILE.is_completed() { FILE_COMMAND_LINE } else { "the start info" };
+    log::debug!("command line from {source}");
     for range in ram.free().ranges() {
         log::debug!("free RAM {:#x} to {:#x}", range.start, range.end);
     }

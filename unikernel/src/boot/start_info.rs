@@ -2,6 +2,7 @@
 //! `arch-x86/hvm/start_info.h`), read into values of our own before anything can overwrite it.
 
 use super::BootError;
+use super::command_line;
 use super::fields::{u32_at, u64_at};
 use crate::memory::AddressRange;
 use crate::memory::ram::MapEntry;
@@ -87,8 +88,7 @@ impl StartInfo {
     /// # Errors
     /// [`BootError::CommandLineNotUtf8`].
     pub(crate) fn command_line(&self) -> Result<&str, BootError> {
-        core::str::from_utf8(&self.command_line[..self.command_line_len])
-            .map_err(|error| BootError::CommandLineNotUtf8 { offset: error.valid_up_to() })
+        command_line::text(&self.command_line[..self.command_line_len])
     }
 
     fn read_map(

@@ -5,7 +5,20 @@
 use core::arch::x86_64::{__cpuid, CpuidResult};
 
 /// First of the leaves that hypervisors use.
-const HYPERVISOR_BASE: u32 = 0x4000_0000;
+pub(crate) const HYPERVISOR_BASE: u32 = 0x4000_0000;
+
+/// Distance to the leaves of the next interface, where a hypervisor has several.
+#[cfg(target_os = "none")]
+pub(crate) const HYPERVISOR_STRIDE: u32 = 0x100;
+
+/// Bit of CPUID 1 ECX: there is a hypervisor with leaves of its own.
+pub(crate) const HYPERVISOR_BIT: u32 = 31;
+
+/// Bit of CPUID 1 ECX: the processor has XSAVE.
+pub(crate) const XSAVE_BIT: u32 = 26;
+
+/// "KVMKVMKVM" in EBX, ECX and EDX of the first leaf of KVM's (Linux `Documentation/virt/kvm/x86/cpuid.rst`).
+pub(crate) const KVM_SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
 
 /// One CPUID leaf, all zero when the processor has no such leaf in the leaf's group.
 #[must_use]
@@ -63,9 +76,9 @@ pub fn local_apic() -> Option<LocalApicFeatures> {
     (edx & 1 << 9 != 0).then_some(features)
 }
 
-/// Whether there is a hypervisor with leaves of its own (CPUID 1 ECX bit 31).
-fn has_hypervisor() -> bool {
-    leaf(1).ecx & (1 << 31) != 0
+/// Whether there is a hypervisor with leaves of its own.
+pub(crate) fn has_hypervisor() -> bool {
+    leaf(1).ecx & (1 << HYPERVISOR_BIT) != 0
 }
 
 /// Frequency of the time stamp counter in Hz as CPUID tells it: the crystal's ratio (leaf 0x15), else the hypervisor's
@@ -85,6 +98,6 @@ pub(crate) fn tsc_hz() -> Option<u64> {
 #[must_use]
 pub(crate) fn has_kvm_clock() -> bool {
     let signature = leaf(HYPERVISOR_BASE);
-    let is_kvm = [signature.ebx, signature.ecx, signature.edx] == [0x4b4d_564b, 0x564b_4d56, 0x4d];
+    let is_kvm = [signature.ebx, signature.ecx, signature.edx] == KVM_SIGNATURE;
     has_hypervisor() && is_kvm && leaf(HYPERVISOR_BASE + 1).eax & (1 << 3) != 0
 }

@@ -3,7 +3,7 @@
 //! | | ring 0 | PVM, level 3 |
 //! |---|---|---|
 //! | where | KVM on VMX or SVM, QEMU, Firecracker, Cloud Hypervisor | KVM_PVM, native |
-//! | start | 32-bit PVH entry | 64-bit entry at privilege level 3 |
+//! | start | 32-bit PVH entry | 64-bit entry at privilege level 3, by `vmm-stub`; by any other VMM the 32-bit PVH entry, which is emulated until it has found out where it is, and switches itself to native running |
 //! | page tables | user bit clear | user bit set at every level; root slot 256 is the host's |
 //! | root table | in any page | in an odd page: with bit 12 of CR3 clear the host emulates, 1000 times slower |
 //! | 1 GiB leaves | if CPUID has them | never, whatever CPUID says |
@@ -13,6 +13,8 @@
 //! | double fault | on the stack of its gate (IST) | the host ignores the IST: its gate leads to level 0, where the handler is emulated, so that the processor switches to the TSS's RSP0, which must lie in the upper half |
 //! | one TLB flush of a page | cheap | a trap, as dear as flushing all |
 
+use super::features;
+use guest_interface::kvm_pvm;
 use spin::Once;
 use x86::Ring;
 use x86::bits64::paging::PTFlags;
@@ -25,9 +27,14 @@ pub(crate) const KERNEL_DATA_INDEX: u16 = 2;
 /// Index of the two-entry TSS descriptor.
 pub(crate) const TSS_INDEX: u16 = 3;
 /// Index of the data segment of level 3, fixed by KVM_PVM.
-pub(crate) const USER_DATA_INDEX: u16 = 5;
+pub(crate) const USER_DATA_INDEX: u16 = index_of(kvm_pvm::DATA_SELECTOR);
 /// Index of the 64-bit code segment of level 3, fixed by KVM_PVM.
-pub(crate) const USER_CODE_INDEX: u16 = 6;
+pub(crate) const USER_CODE_INDEX: u16 = index_of(kvm_pvm::CODE_SELECTOR);
+
+/// The GDT entry that a selector names.
+const fn index_of(selector: u16) -> u16 {
+    selector >> 3
+}
 
 /// The host, decided once at the start and passed to whoever depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +71,12 @@ impl Host {
     /// The host whose kernels run with this code selector.
     fn from_code_selector(selector: SegmentSelector) -> Self {
         if selector.bits() & 3 == Ring::Ring3 as u16 { Self::PvmLevel3 } else { Self::RingZero }
+    }
+
+    /// Whether a hypervisor runs this kernel. At level 3 one always does, whatever the processor says: that is of the host.
+    #[must_use]
+    pub fn is_virtual(self) -> bool {
+        matches!(self, Self::PvmLevel3) || features::has_hypervisor()
     }
 
     /// The name used in messages.
@@ -157,7 +170,8 @@ impl Host {
         }
     }
 
-    /// Whether the kernel sets up control registers and EFER itself. On PVM the VMM has set them.
+    /// Whether the kernel sets up control registers and EFER itself. On PVM the VMM, or the switch to native
+    /// running, has set them.
     #[must_use]
     pub const fn owns_control_registers(self) -> bool {
         matches!(self, Self::RingZero)

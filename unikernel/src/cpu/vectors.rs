@@ -3,7 +3,7 @@
 //! The kernel itself is compiled without them. They are for applications' own assembly, which may use them freely: nothing
 //! in the kernel touches or saves them.
 
-use super::features::leaf;
+use super::features::{XSAVE_BIT, leaf};
 use super::host::Host;
 use spin::Once;
 use x86::controlregs::{Cr4, Xcr0, cr4, cr4_write, xcr0, xcr0_write};
@@ -35,7 +35,7 @@ pub fn widest() -> Vectors {
 /// Enables the vectors that the processor has, where that is the kernel's to do, and finds out which may be used.
 pub(crate) fn enable(host: Host) {
     VECTORS.call_once(|| {
-        let has_xsave = leaf(1).ecx & (1 << 26) != 0;
+        let has_xsave = leaf(1).ecx & (1 << XSAVE_BIT) != 0;
         if host.owns_control_registers() && has_xsave {
             let supported = u64::from(leaf(0xd).eax);
             let wanted = (X87_STATE | AVX_STATE | AVX512_STATE) & supported;

@@ -34,7 +34,7 @@ const PROGRAM_HEADER_LEN: u16 = 56;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// Wrong first bytes.
-    #[error("it is not an ELF file; build an appliance with `just build`")]
+    #[error("it is not an ELF file, nor a disk image of Freehold; build an appliance with `just build`")]
     NotElf,
     /// 32-bit, or big-endian.
     #[error("it is not a 64-bit little-endian ELF file; build it for x86_64-unknown-none")]
@@ -129,11 +129,32 @@ pub struct Entry {
     pub long_mode: u64,
 }
 
+/// A part of an image that takes memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where its bytes begin in the file.
+    pub offset: u64,
+    /// Number of them.
+    pub file_len: u64,
+    /// Guest-physical address.
+    pub address: u64,
+    /// Bytes in memory, as many or more; those that do not come from the file are 0.
+    pub memory_len: u64,
+}
+
+impl Segment {
+    /// The address behind it; none that was checked overflows.
+    pub(crate) const fn end(&self) -> u64 {
+        self.address + self.memory_len
+    }
+}
+
 /// A checked image.
 #[derive(Clone, Debug)]
 pub struct Image {
     bytes: Vec<u8>,
     entry: Entry,
+    segments: Vec<Segment>,
     symbols: Option<Range<usize>>,
 }
 
@@ -150,7 +171,7 @@ impl Image {
 
         let entry = Entry { pvh: pvh_entry(&bytes, &headers)?, long_mode: header.e_entry };
         for (which, address) in [("PVH", u64::from(entry.pvh)), ("64-bit", entry.long_mode)] {
-            if !segments.iter().any(|segment| segment.contains(&address)) {
+            if !segments.iter().any(|segment| (segment.address..segment.end()).contains(&address)) {
                 return Err(ImageError::EntryOutsideSegments { which, address });
             }
         }
@@ -158,7 +179,7 @@ impl Image {
             .iter()
             .find(|header| header.p_type == symbols::PROGRAM_HEADER_TYPE)
             .and_then(|header| file_range(header, bytes.len(), "symbols").ok());
-        Ok(Self { bytes, entry, symbols })
+        Ok(Self { bytes, entry, segments, symbols })
     }
 
     /// The whole file.
@@ -171,6 +192,12 @@ impl Image {
     #[must_use]
     pub const fn entry(&self) -> Entry {
         self.entry
+    }
+
+    /// What is loaded, by ascending address.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// Its symbol table, if it was packed with one.
@@ -241,12 +268,12 @@ fn file_range(
     range_within(header.p_offset, header.p_filesz, file_len, part)
 }
 
-/// The guest-physical ranges of all segments that take memory, in ascending order.
+/// All segments that take memory, by ascending address.
 fn loaded_segments(
     headers: &[ProgramHeader],
     file_len: usize,
     memory: MemoryLen,
-) -> Result<Vec<Range<u64>>, ImageError> {
+) -> Result<Vec<Segment>, ImageError> {
     let mut segments = Vec::with_capacity(headers.len());
     for header in headers.iter().filter(|header| header.p_type == PT_LOAD) {
         let (address, len_bytes) = (header.p_paddr, header.p_memsz);
@@ -265,12 +292,13 @@ fn loaded_segments(
         if !backed_regions(memory).any(|region| region.start <= address && end <= region.end()) {
             return Err(outside);
         }
-        segments.push(address..end);
+        let (offset, file_len) = (header.p_offset, header.p_filesz);
+        segments.push(Segment { offset, file_len, address, memory_len: len_bytes });
     }
-    segments.sort_by_key(|segment| segment.start);
-    let overlap = segments.windows(2).find(|pair| pair[0].end > pair[1].start);
+    segments.sort_by_key(|segment| segment.address);
+    let overlap = segments.windows(2).find(|pair| pair[0].end() > pair[1].address);
     if let Some(pair) = overlap {
-        return Err(ImageError::SegmentsOverlap { first: pair[0].start, second: pair[1].start });
+        return Err(ImageError::SegmentsOverlap { first: pair[0].address, second: pair[1].address });
     }
     if segments.is_empty() { Err(ImageError::NothingToLoad) } else { Ok(segments) }
 }

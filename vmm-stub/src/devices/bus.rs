@@ -2,6 +2,7 @@
 
 use crate::devices::console::Console;
 use crate::devices::doorbell::Doorbell;
+use crate::devices::fw_cfg::{self, FwCfg};
 use crate::devices::result::ResultDoorbell;
 use crate::devices::serial::Serial;
 use crate::devices::sleep;
@@ -24,6 +25,7 @@ pub(crate) enum Device {
     Result,
     Exit,
     Sleep,
+    FwCfg,
     Nobody,
 }
 
@@ -35,6 +37,7 @@ impl Device {
             ports::RESULT => Self::Result,
             ports::EXIT => Self::Exit,
             ports::SLEEP_CONTROL => Self::Sleep,
+            fw_cfg::FIRST..=fw_cfg::LAST => Self::FwCfg,
             _ => Self::Nobody,
         }
     }
@@ -55,12 +58,19 @@ pub(crate) struct PortBus<W: Write> {
     doorbell: Doorbell,
     /// There if somebody asked for a result; its port ignores what is written otherwise.
     result: Option<ResultDoorbell>,
+    /// There for firmware; nothing answers at its ports otherwise.
+    fw_cfg: Option<FwCfg>,
 }
 
 impl<W: Write> PortBus<W> {
-    pub(crate) fn new(memory: GuestMemory, console: Console<W>, wants_result: bool) -> Self {
+    pub(crate) fn new(
+        memory: GuestMemory,
+        console: Console<W>,
+        wants_result: bool,
+        fw_cfg: Option<FwCfg>,
+    ) -> Self {
         let result = wants_result.then(|| ResultDoorbell::new(memory.clone()));
-        Self { serial: Serial::new(console), doorbell: Doorbell::new(memory), result }
+        Self { serial: Serial::new(console), doorbell: Doorbell::new(memory), result, fw_cfg }
     }
 
     /// The guest wrote `data`, little-endian, to a port.
@@ -77,6 +87,11 @@ impl<W: Write> PortBus<W> {
             }
             Device::Exit => ended = Some(ExitStatus::from_guest(number(data))),
             Device::Sleep => ended = sleep::powers_off(data).then_some(ExitStatus::Vmm(VmmStatus::Halted)),
+            Device::FwCfg => {
+                if let Some(fw_cfg) = &mut self.fw_cfg {
+                    fw_cfg.write(port, data);
+                }
+            }
             Device::Nobody => {}
         }
         Written { device, ended }
@@ -88,6 +103,10 @@ impl<W: Write> PortBus<W> {
         match device {
             Device::Serial => self.serial.read(port - ports::SERIAL, data),
             Device::Sleep => data.fill(sleep::IDLE),
+            Device::FwCfg => match &mut self.fw_cfg {
+                Some(fw_cfg) => fw_cfg.read(port, data),
+                None => data.fill(NOBODY),
+            },
             Device::Doorbell | Device::Result | Device::Exit | Device::Nobody => data.fill(NOBODY),
         }
         device
@@ -134,6 +153,7 @@ fn number(data: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::fw_cfg::items::Items;
     use guest_interface::record::Record;
     use guest_interface::status::KernelStatus;
     use std::sync::Arc;
@@ -149,7 +169,9 @@ mod tests {
         memory.write_slice(b"by bell\n", GuestAddress(0x2000)).unwrap();
         let record = Record { address: 0x2000, len_bytes: 8 };
         memory.write_slice(&record.encode(), GuestAddress(0x1000)).unwrap();
-        PortBus::new(memory, Console::new(Vec::new(), Arc::new(AtomicBool::new(false))), wants_result)
+        let stop = Arc::new(AtomicBool::new(false));
+        let fw_cfg = FwCfg::new(Items::new(), memory.clone(), stop.clone());
+        PortBus::new(memory, Console::new(Vec::new(), stop), wants_result, Some(fw_cfg))
     }
 
     fn printed(bus: &mut PortBus<Vec<u8>>) -> Vec<u8> {
@@ -216,6 +238,26 @@ mod tests {
             assert_eq!(bus.take_published().dropped, u64::from(wants_result));
             assert!(printed(&mut bus).is_empty());
         }
+    }
+
+    #[test]
+    fn firmware_is_given_items_and_nobody_else() {
+        let mut bus = bus();
+        for (fw_cfg, expected) in [(true, *b"QEMU CFG"), (false, [NOBODY; 8])] {
+            if !fw_cfg {
+                bus.fw_cfg = None;
+            }
+            let mut data = [0; 8];
+            let (high, low) = data.split_at_mut(4);
+            assert_eq!(bus.read(0x514, high), Device::FwCfg);
+            assert_eq!(bus.read(0x518, low), Device::FwCfg);
+            assert_eq!(data, expected);
+            assert_eq!(bus.write(0x510, &[0, 0]), Written { device: Device::FwCfg, ended: None });
+            bus.read(0x511, &mut data[..4]);
+            assert_eq!(data[..4], expected[..4]);
+        }
+        assert_eq!(bus.read(0x50f, &mut [0]), Device::Nobody);
+        assert_eq!(bus.read(0x51c, &mut [0]), Device::Nobody);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! take this path, so that none of them promises what another can't do.
 
 use crate::host::{local_apic, pvm};
+use crate::memory::layout::FIRMWARE_LEN_MAX;
 use guest_interface::layout::{DEVICE_HOLE_END, DEVICE_HOLE_START};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use nix::errno::Errno;
@@ -11,8 +12,8 @@ use std::io;
 pub(crate) const API_VERSION: i32 = 12;
 
 /// Where Intel processors without unrestricted guest mode keep a page table and a TSS of three pages while a guest has
-/// paging off: the end of the device hole, which no device uses.
-const TSS: u64 = DEVICE_HOLE_END - 0x4_3000;
+/// paging off, or is in real mode: below the firmware at the end of the device hole, where no device is.
+const TSS: u64 = DEVICE_HOLE_END - FIRMWARE_LEN_MAX - 0x3000;
 const IDENTITY_MAP: u64 = TSS - 0x1000;
 const _: () = assert!(IDENTITY_MAP >= DEVICE_HOLE_START && TSS + 0x3000 <= DEVICE_HOLE_END);
 

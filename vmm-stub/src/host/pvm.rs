@@ -1,39 +1,13 @@
-//! KVM_PVM: a KVM that needs no hardware virtualization. It emulates a ring-0 guest slowly and in part, and runs one
-//! natively that starts at privilege level 3 in 64-bit mode and says so in a paravirtual MSR.
-//!
-//! Nothing of this is documented by KVM; it was found by experiment, and all of it is in this file. On a KVM that is not
-//! PVM the MSRs don't exist.
+//! Guests of [KVM_PVM](kvm_pvm), which run natively from their first instruction on: the VMM gives them the state that this
+//! takes.
 
 use crate::error::Error;
 use crate::vcpu::registers::{self, BOOT_FLAGS};
+use guest_interface::kvm_pvm::{self, MSR_NATIVE, MSR_SIGNATURE, SIGNATURE};
 use guest_interface::layout::{BOOT_PAGE_TABLES, START_INFO};
 use kvm_bindings::{CpuId, Msrs, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs, kvm_xcr, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
 
-/// 1 runs the vCPU natively at level 3.
-const MSR_NATIVE: u32 = 0x4b56_4d10;
-/// Reads as [`SIGNATURE`].
-const MSR_SIGNATURE: u32 = 0x4b56_4d11;
-/// "PVM".
-const SIGNATURE: u64 = 0x4d_5650;
-
-/// Paging, write protection, and an FPU without emulation.
-const CR0: u64 = 0x8005_0033;
-/// Physical address extension, FXSAVE and SSE exceptions.
-const CR4: u64 = 0x620;
-/// XSAVE, which the AVX registers need.
-const CR4_OSXSAVE: u64 = 1 << 18;
-/// Long mode active and enabled, no-execute, `syscall`.
-const EFER: u64 = 0xd01;
-
-/// Bit of CR3 that must be set, so that the root of the page tables lies in an odd page: with it clear KVM_PVM emulates
-/// every instruction. Why is not known; Linux with page-table isolation tells its user from its kernel root by this bit.
-const CR3_NATIVE: u64 = 1 << 12;
-const _: () = assert!(BOOT_PAGE_TABLES & CR3_NATIVE != 0);
-
-/// Selectors that KVM_PVM demands of a native guest: GDT entries 6 and 5 at level 3.
-const CODE_SELECTOR: u16 = 0x33;
-const DATA_SELECTOR: u16 = 0x2b;
 const LEVEL: u8 = 3;
 
 /// CPUID leaf whose first subleaf has the XCR0 bits that may be set.
@@ -41,7 +15,7 @@ const CPUID_XSAVE: u32 = 0xd;
 
 /// Whether the vCPU is one of KVM_PVM. A KVM told to ignore unknown MSRs accepts them, too, but has not the signature.
 pub(crate) fn detect(vcpu: &VcpuFd) -> bool {
-    read_msr(vcpu, MSR_NATIVE).is_some() && read_msr(vcpu, MSR_SIGNATURE) == Some(SIGNATURE)
+    read_msr(vcpu, MSR_NATIVE).is_some() && read_msr(vcpu, MSR_SIGNATURE) == Some(SIGNATURE.into())
 }
 
 /// Makes a vCPU, whose CPUID is set, start natively at `entry`, with the [page tables](crate::boot::page_tables) that
@@ -72,13 +46,14 @@ const fn segment(selector: u16, code: bool) -> kvm_segment {
 }
 
 const fn special_registers(initial: kvm_sregs, xsave: bool) -> kvm_sregs {
-    let data = segment(DATA_SELECTOR, false);
+    let cr4 = if xsave { kvm_pvm::CR4 | kvm_pvm::CR4_OSXSAVE } else { kvm_pvm::CR4 };
+    let data = segment(kvm_pvm::DATA_SELECTOR, false);
     kvm_sregs {
-        cr0: CR0,
+        cr0: kvm_pvm::CR0 as u64,
         cr3: BOOT_PAGE_TABLES,
-        cr4: if xsave { CR4 | CR4_OSXSAVE } else { CR4 },
-        efer: EFER,
-        cs: segment(CODE_SELECTOR, true),
+        cr4: cr4 as u64,
+        efer: kvm_pvm::EFER as u64,
+        cs: segment(kvm_pvm::CODE_SELECTOR, true),
         ds: data,
         es: data,
         fs: data,

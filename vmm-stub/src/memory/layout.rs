@@ -26,6 +26,9 @@ impl Region {
 pub const ROM: Region = Region { start: ACPI_TABLES, len_bytes: HIGH_RAM_START - ACPI_TABLES };
 const _: () = assert!(ROM.start.is_multiple_of(PAGE_LEN) && ROM.len_bytes.is_multiple_of(PAGE_LEN));
 
+/// Longest firmware in bytes. It is a ROM at the end of the device hole, where a processor starts.
+pub const FIRMWARE_LEN_MAX: u64 = 1 << 20;
+
 /// The regions that are backed by host memory, in ascending order: one below the device hole, and one above 4 GiB if
 /// there is more RAM than fits below. Behind the BIOS hole, too, is memory, with the ACPI tables; the guest is merely not
 /// told of it as RAM.

@@ -1,8 +1,9 @@
-//! Guest memory: how much there is ([`size`]), where it lies ([`layout`]), what backs it on the host ([`backing`]), what
-//! KVM is told of it ([`slots`]), and how much of it the host has left ([`available`]) and uses ([`resident`]).
+//! Guest memory: how much there is ([`size`]), where it lies ([`layout`]), what backs it on the host ([`backing`]), the ROM of a
+//! machine that has one ([`firmware`]), what KVM is told of it ([`slots`]), and how much of it the host has left ([`available`]) and uses ([`resident`]).
 
 pub(crate) mod available;
 pub(crate) mod backing;
+pub(crate) mod firmware;
 pub mod layout;
 pub(crate) mod quantity;
 pub(crate) mod resident;

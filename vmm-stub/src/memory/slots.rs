@@ -1,7 +1,8 @@
 //! KVM's memory slots: which guest-physical memory there is, what host memory is behind it, and what the guest may do to it.
 //!
 //! The region with the ACPI tables is a slot of its own that the guest can only read. A write there comes to the VMM like one
-//! to an address without memory, and is dropped. The slots beside it start and end within the first 2 MiB, which no page of
+//! to an address without memory, and is dropped. Firmware is such a slot, too. Where KVM has none, the guest can spoil what is there,
+//! which is its own. The slots beside it start and end within the first 2 MiB, which no page of
 //! that size is for anyway (see [`backing`](super::backing)).
 
 use crate::error::Error;
@@ -10,7 +11,7 @@ use crate::memory::layout::{ROM, Region};
 use guest_interface::layout::PAGE_LEN;
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap};
 
 /// The slots of a machine.
 #[derive(Debug)]
@@ -46,13 +47,18 @@ impl SlotUsage {
 /// What a machine needs of its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotDemands {
-    /// That KVM can keep the guest from writing [`ROM`], and shall. Without, the guest can write there.
+    /// That KVM can keep the guest from writing [`ROM`] and firmware, and shall. Without, the guest can write there.
     pub(crate) protects_rom: bool,
     /// That KVM notes which pages the guest writes.
     pub(crate) notes_writes: bool,
 }
 
 impl SlotDemands {
+    /// What the guest may do to read-only memory.
+    const fn read_only(self) -> SlotUsage {
+        if self.protects_rom { SlotUsage::Read } else { SlotUsage::Written }
+    }
+
     /// The slots for a region of backed memory, in ascending order.
     fn split(self, region: Region) -> impl Iterator<Item = (Region, SlotUsage)> {
         let ram = if self.notes_writes { SlotUsage::WrittenAndNoted } else { SlotUsage::Written };
@@ -68,16 +74,21 @@ impl SlotDemands {
 }
 
 impl MemorySlots {
-    /// Tells KVM of all memory.
+    /// Tells KVM of all memory, with the [firmware](super::firmware) if there is some.
     ///
     /// # Errors
     /// [`Error::KvmRefuses`].
-    pub(crate) fn add(vm: &VmFd, memory: &GuestMemory, demands: SlotDemands) -> Result<Self, Error> {
+    pub(crate) fn add(
+        vm: &VmFd,
+        memory: &GuestMemory,
+        firmware: Option<&GuestRegionMmap>,
+        demands: SlotDemands,
+    ) -> Result<Self, Error> {
         let mut slots = Vec::new();
-        let parts = memory.iter().flat_map(|backed| {
-            let whole = Region { start: backed.start_addr().0, len_bytes: backed.len() };
-            demands.split(whole).map(move |(part, usage)| (backed, part, usage))
-        });
+        let parts = memory
+            .iter()
+            .flat_map(|backed| demands.split(whole(backed)).map(move |(part, usage)| (backed, part, usage)));
+        let parts = parts.chain(firmware.map(|mapped| (mapped, whole(mapped), demands.read_only())));
         for (number, (backed, region, usage)) in (0..).zip(parts) {
             let offset = region.start - backed.start_addr().0;
             let slot = kvm_userspace_memory_region {
@@ -88,8 +99,8 @@ impl MemorySlots {
                 userspace_addr: backed.as_ptr() as u64 + offset,
             };
             // SAFETY: the slot is a part of one mapping, at the same offset in guest and host, which stays until the
-            // process ends (see memory::backing). Neither the parts nor the regions of guest memory overlap. What the
-            // guest does to it races with no reference: the VMM reads and writes guest memory only through vm-memory's
+            // process ends (see memory::backing). Neither the parts nor the regions of guest memory overlap, and firmware is in
+            // the hole between them. What the guest does to it races with no reference: the VMM reads and writes guest memory only through vm-memory's
             // volatile accesses.
             unsafe { vm.set_user_memory_region(slot) }.map_err(Error::kvm("the guest's memory"))?;
             slots.push(Slot { number, region, usage });
@@ -111,6 +122,10 @@ impl MemorySlots {
         }
         Ok(sum)
     }
+}
+
+fn whole(mapped: &GuestRegionMmap) -> Region {
+    Region { start: mapped.start_addr().0, len_bytes: mapped.len() }
 }
 
 #[cfg(test)]

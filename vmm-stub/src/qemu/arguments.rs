@@ -2,8 +2,10 @@
 
 use crate::memory::size::MemoryLen;
 use clap::ValueEnum;
+use guest_interface::fw_cfg::{FILE_COMMAND_LINE, FILE_DISK};
 use guest_interface::ports;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// Machines that QEMU emulates and a guest boots on.
@@ -27,18 +29,29 @@ impl QemuMachine {
     }
 }
 
+/// What the guest is booted from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    /// An appliance's ELF file, there, or these bytes if they have no file of their own.
+    Kernel { path: &'a Path, bytes: Option<&'a [u8]>, command_line: &'a str },
+    /// A disk for firmware; with another command line than its own, if one is needed.
+    Disk { path: &'a Path, command_line: Option<&'a str> },
+}
+
 /// What QEMU shall run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Guest<'a> {
     pub(crate) machine: QemuMachine,
     pub(crate) memory: MemoryLen,
-    pub(crate) image: &'a Path,
-    pub(crate) command_line: &'a str,
+    /// A ROM, in the place of QEMU's own.
+    pub(crate) firmware: Option<&'a Path>,
+    pub(crate) content: Content<'a>,
 }
 
 impl Guest<'_> {
-    /// QEMU's arguments. `status_path` is what QEMU opens to write the bytes of the debug console to.
-    pub(crate) fn arguments(&self, status_path: &str) -> Vec<OsString> {
+    /// QEMU's arguments. `status_path` is what QEMU opens to write the bytes of the debug console to, `content_path` where it reads
+    /// what the guest is booted from.
+    pub(crate) fn arguments(&self, status_path: &str, content_path: &Path) -> Vec<OsString> {
         let kib = self.memory.bytes() / 1024;
         let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
         let debugcon = format!(
@@ -70,24 +83,52 @@ impl Guest<'_> {
             &exit,
         ];
         let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
-        arguments.extend(["-append".into(), self.command_line.into(), "-kernel".into(), self.image.into()]);
+        if let Some(firmware) = self.firmware {
+            arguments.extend(["-bios".into(), firmware.into()]);
+        }
+        match self.content {
+            Content::Kernel { command_line, .. } => {
+                arguments.extend(["-append".into(), command_line.into()]);
+                arguments.extend(["-kernel".into(), content_path.into()]);
+            }
+            // The same files as on KVM.
+            Content::Disk { command_line, .. } => {
+                arguments.extend(["-fw_cfg".into(), item(FILE_DISK, "file", content_path.as_os_str())]);
+                if let Some(line) = command_line {
+                    arguments.extend(["-fw_cfg".into(), item(FILE_COMMAND_LINE, "string", OsStr::new(line))]);
+                }
+            }
+        }
         arguments
     }
+}
+
+/// An item of fw_cfg as QEMU's option takes it.
+fn item(name: &str, source: &str, value: &OsStr) -> OsString {
+    let mut option = format!("name={name},{source}=").into_bytes();
+    for byte in value.as_bytes() {
+        option.push(*byte);
+        // A comma ends a value, unless it is doubled.
+        if *byte == b',' {
+            option.push(b',');
+        }
+    }
+    OsString::from_vec(option)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn arguments(machine: QemuMachine) -> Vec<String> {
-        let guest = Guest {
-            machine,
-            memory: MemoryLen::new(16 << 20).unwrap(),
-            image: Path::new("/tmp/with space,comma"),
-            command_line: "log=info -- -append \"a b\"",
-        };
-        let arguments = guest.arguments("/dev/fd/7");
+    fn arguments_for(machine: QemuMachine, firmware: Option<&Path>, content: Content<'_>) -> Vec<String> {
+        let guest = Guest { machine, memory: MemoryLen::new(16 << 20).unwrap(), firmware, content };
+        let arguments = guest.arguments("/dev/fd/7", Path::new("/tmp/with space,comma"));
         arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect()
+    }
+
+    fn arguments(machine: QemuMachine) -> Vec<String> {
+        let command_line = "log=info -- -append \"a b\"";
+        arguments_for(machine, None, Content::Kernel { path: Path::new(""), bytes: None, command_line })
     }
 
     /// The word behind an option.
@@ -103,6 +144,24 @@ mod tests {
         assert_eq!(value(&arguments, "-m"), "16384K");
         assert_eq!(value(&arguments, "-kernel"), "/tmp/with space,comma");
         assert_eq!(value(&arguments, "-append"), "log=info -- -append \"a b\"");
+    }
+
+    #[test]
+    fn firmware_gets_kernel_or_disk() {
+        let firmware = Some(Path::new("/tmp/rom"));
+        let kernel = Content::Kernel { path: Path::new(""), bytes: None, command_line: "x" };
+        let arguments = arguments_for(QemuMachine::Pc, firmware, kernel);
+        assert_eq!(value(&arguments, "-bios"), "/tmp/rom");
+        assert_eq!(value(&arguments, "-kernel"), "/tmp/with space,comma");
+        for command_line in [None, Some("log=info -- a,b")] {
+            let disk = Content::Disk { path: Path::new(""), command_line };
+            let arguments = arguments_for(QemuMachine::Pc, firmware, disk);
+            let mut items = arguments.iter().filter(|argument| argument.starts_with("name=opt/"));
+            assert_eq!(items.next().unwrap(), "name=opt/freehold/disk,file=/tmp/with space,,comma");
+            let line = command_line.map(|_| "name=opt/freehold/command-line,string=log=info -- a,,b");
+            assert_eq!(items.next().map(String::as_str), line);
+            assert!(!arguments.iter().any(|argument| argument == "-append"));
+        }
     }
 
     #[test]

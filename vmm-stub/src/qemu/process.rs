@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::host::qemu;
-use crate::qemu::arguments::Guest;
+use crate::qemu::arguments::{Content, Guest};
 use crate::qemu::status::{self, QemuEnd};
 use crate::report::Ending;
 use crate::result::Published;
@@ -11,11 +11,13 @@ use guest_interface::debug_stream::Decoder;
 use guest_interface::status::{ExitStatus, VmmStatus};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
-use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,10 +40,21 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     let program = qemu::find().ok_or(Error::QemuNotFound)?;
     let (mut reader, writer) = io::pipe().map_err(Error::system("watch QEMU"))?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("watch QEMU"))?;
+    let status_path = path_of(&writer);
+    let mut inherited = vec![OwnedFd::from(writer)];
+    let content_path = match guest.content {
+        Content::Kernel { path, bytes: None, .. } | Content::Disk { path, .. } => path.to_owned(),
+        Content::Kernel { bytes: Some(bytes), .. } => {
+            let file = memory_file(bytes).map_err(Error::system("hand the kernel to QEMU"))?;
+            let path = path_of(&file);
+            inherited.push(file.into());
+            path.into()
+        }
+    };
     let mut command = Command::new(program);
-    command.args(guest.arguments(&format!("/dev/fd/{}", writer.as_raw_fd()))).stdin(Stdio::null());
+    command.args(guest.arguments(&status_path, &content_path)).stdin(Stdio::null());
     let started = Instant::now();
-    let mut child = start(command, writer).map_err(Error::QemuStart)?;
+    let mut child = start(command, inherited).map_err(Error::QemuStart)?;
 
     let deadline = limit.and_then(|limit| started.checked_add(limit));
     let mut decoder = Decoder::default();
@@ -75,8 +88,20 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     Ok(Finished { ending, published, started, ended })
 }
 
-/// Starts QEMU with the pipe's write end left open in it, at the same number, and closed here.
-fn start(mut command: Command, status_pipe: PipeWriter) -> io::Result<Child> {
+/// Where a process that inherits a descriptor opens it again.
+fn path_of(descriptor: &impl AsRawFd) -> String {
+    format!("/dev/fd/{}", descriptor.as_raw_fd())
+}
+
+/// A file without a name, which is gone with the last process that has it open.
+fn memory_file(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(c"kernel", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Starts QEMU with descriptors left open in it, at the same numbers, and closed here.
+fn start(mut command: Command, inherited: Vec<OwnedFd>) -> io::Result<Child> {
     let parent = nix::unistd::getpid();
     let prepare = move || {
         set_pdeathsig(Signal::SIGKILL)?;
@@ -84,7 +109,9 @@ fn start(mut command: Command, status_pipe: PipeWriter) -> io::Result<Child> {
         if getppid() != parent {
             return Err(nix::Error::ESRCH.into());
         }
-        fcntl(&status_pipe, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        for descriptor in &inherited {
+            fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
         // This process has signals blocked, which QEMU should end by.
         SigSet::empty().thread_set_mask()?;
         Ok(())

@@ -40,12 +40,26 @@ pub(crate) fn map(
             None => reserved.replace(MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE).map_err(map_error)?,
         };
         advise(&mapping, region, backing)?;
-        let mapping = mapping.into_region().map_err(map_error)?;
-        GuestRegionMmap::new(mapping, GuestAddress(region.start))
-            .ok_or_else(|| Error::MapMemory("the region ends beyond the address space".into()))
+        into_region(mapping, region)
     };
     let regions = backed_regions(memory).map(map_region).collect::<Result<Vec<_>, _>>()?;
     GuestMemory::from_regions(regions).map_err(map_error)
+}
+
+/// Maps a region of small pages that come one by one as they are touched, and that no core dump needs.
+///
+/// # Errors
+/// [`Error::MapMemory`] if the host gives no address space.
+pub(crate) fn map_small_pages(region: Region) -> Result<GuestRegionMmap, Error> {
+    let reserved = Reservation::new(region).map_err(map_error)?;
+    let mapping = reserved.replace(MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE).map_err(map_error)?;
+    advise(&mapping, region, Some(Backing::Anonymous))?;
+    into_region(mapping, region)
+}
+
+fn into_region(mapping: Mapping, region: Region) -> Result<GuestRegionMmap, Error> {
+    GuestRegionMmap::new(mapping.into_region().map_err(map_error)?, GuestAddress(region.start))
+        .ok_or_else(|| Error::MapMemory("the region ends beyond the address space".into()))
 }
 
 fn map_error<E: std::error::Error + Send + Sync + 'static>(source: E) -> Error {

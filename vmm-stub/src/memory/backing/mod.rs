@@ -23,7 +23,7 @@ mod mapping;
 pub(crate) mod transparent;
 
 pub(crate) use kind::Backing;
-pub(crate) use mapping::map;
+pub(crate) use mapping::{map, map_small_pages};
 
 use crate::error::Error;
 use crate::memory::available;
