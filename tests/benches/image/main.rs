@@ -5,23 +5,26 @@
 
 mod figures;
 mod grub;
-mod power_on;
 
 use figures::Ways;
-use power_on::{machine, milliseconds, with, with_disk};
 use serde_json::Value;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use system_tests::artifact::{Artifacts, workspace};
+use system_tests::disk::qemu_status;
 use system_tests::lane::{Lane, Lanes};
 use system_tests::ovmf::Ovmf;
+use system_tests::qemu::{Accelerator, Qemu};
 use system_tests::start_stub;
 
 const IMAGE_TARGET_BYTES: usize = 4 << 20;
 const ROM_TARGET_MS: f64 = 5.0;
+
+/// What a machine takes at most.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Code of either mode that ends the machine with status 0: xor eax, eax; out EXIT, eax; hlt.
 const END_AT_ONCE: [u8; 5] = [0x31, 0xc0, 0xe7, guest_interface::ports::EXIT as u8, 0xf4];
@@ -125,11 +128,9 @@ impl Bench {
         fs::write(&with_grub, grub::disk(&kernel, &self.folder)?)?;
         let ours = self.image(&file, "ends.raw")?;
         let mut ways = Ways::default();
-        ways.add("our loader, hello loaded and entered", || {
-            milliseconds(&mut with_disk(machine("pc"), &ours))
-        });
+        ways.add("our loader, hello loaded and entered", || power_on(machine("pc").disk(&ours)));
         ways.add("GRUB, hello's file loaded beside a stub that is entered", || {
-            milliseconds(&mut with_disk(machine("pc"), &with_grub))
+            power_on(machine("pc").disk(&with_grub))
         });
         let medians = ways.measure("pc under SeaBIOS, TCG, QEMU's start to its exit", "ms")?;
         println!("  {}", if medians[0] < medians[1] { "reached: faster than GRUB" } else { "not reached" });
@@ -140,30 +141,26 @@ impl Bench {
     fn by_each_firmware(&self) -> Result<()> {
         let (kernel, rom) = (&self.artifacts.hello, &self.artifacts.rom()?);
         let image = self.image(kernel, "hello.raw")?;
-        let image = image.as_path();
         let mut ways = Ways::default();
-        ways.add("microvm, PVH: -kernel", || milliseconds(&mut with(machine("microvm"), "-kernel", kernel)));
-        ways.add("microvm, our ROM: -kernel", || {
-            milliseconds(&mut with(with(machine("microvm"), "-bios", rom), "-kernel", kernel))
-        });
+        let by_rom = |name| machine(name).option("-bios", rom);
+        ways.add("microvm, PVH: -kernel", || power_on(machine("microvm").kernel(kernel)));
+        ways.add("microvm, our ROM: -kernel", || power_on(by_rom("microvm").kernel(kernel)));
         ways.add("pc, PVH: -kernel, by SeaBIOS and its option ROM", || {
-            milliseconds(&mut with(machine("pc"), "-kernel", kernel))
+            power_on(machine("pc").kernel(kernel))
         });
-        ways.add("pc, our ROM: -kernel", || {
-            milliseconds(&mut with(with(machine("pc"), "-bios", rom), "-kernel", kernel))
-        });
-        ways.add("pc, our ROM: disk image", || {
-            milliseconds(&mut with_disk(with(machine("pc"), "-bios", rom), image))
-        });
-        ways.add("pc, SeaBIOS: disk image", || milliseconds(&mut with_disk(machine("pc"), image)));
+        ways.add("pc, our ROM: -kernel", || power_on(by_rom("pc").kernel(kernel)));
+        ways.add("pc, our ROM: disk image", || power_on(by_rom("pc").disk(&image)));
+        ways.add("pc, SeaBIOS: disk image", || power_on(machine("pc").disk(&image)));
         match Ovmf::find() {
-            Ok(ovmf) => ways.add("q35, OVMF: disk image", move || {
-                let mut command = with_disk(machine("q35"), image);
-                for (file, option) in [(&ovmf.code, "readonly=on"), (&ovmf.variables, "snapshot=on")] {
-                    let flash = format!("file={},if=pflash,format=raw,{option}", file.display());
-                    command.args(["-drive", &flash]);
+            Ok(ovmf) => ways.add("q35, OVMF: disk image", {
+                let image = image.clone();
+                move || {
+                    let flash = |machine: Qemu, file, option| {
+                        machine.drive(file, &format!("if=pflash,format=raw,{option}"))
+                    };
+                    let machine = flash(machine("q35").disk(&image), &ovmf.code, "readonly=on");
+                    power_on(flash(machine, &ovmf.variables, "snapshot=on"))
                 }
-                milliseconds(&mut command)
             }),
             Err(missing) => println!("\nOVMF: nothing measured: {missing}"),
         }
@@ -196,6 +193,18 @@ impl Bench {
         );
         Ok(())
     }
+}
+
+/// A machine of QEMU's without KVM.
+fn machine(name: &str) -> Qemu {
+    Qemu::new(Accelerator::Tcg, name, "256M")
+}
+
+/// Milliseconds from QEMU's start to its end, which must be the guest's success.
+fn power_on(machine: Qemu) -> Result<f64> {
+    let verdict = machine.end(LIMIT)?;
+    verdict.status(qemu_status(0))?;
+    Ok(verdict.ended().wall.as_secs_f64() * 1e3)
 }
 
 /// What `vmm-stub` tells of the time between a guest's first entry and its end.
