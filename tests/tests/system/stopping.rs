@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::Duration;
@@ -68,15 +68,27 @@ fn in_time(verdict: &Verdict, limit: Duration) -> Outcome {
 /// Starts a guest that fills a pipe which nobody reads.
 fn without_a_reader(boot: &Boot) -> Result<(io::PipeReader, Running), Failure> {
     let (reader, writer) = io::pipe().map_err(Failure::start)?;
+    Ok((reader, start_on(boot, writer)?))
+}
+
+fn start_on(boot: &Boot, output: io::PipeWriter) -> Result<Running, Failure> {
     let mut command = boot.command();
-    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
-    Ok((reader, Running::start_as_is(&mut command).map_err(Failure::start)?))
+    command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+    Running::start_as_is(&mut command).map_err(Failure::start)
+}
+
+/// Starts a guest whose pipe is full already, however soon it comes to print.
+fn before_a_full_pipe(boot: &Boot) -> Result<(io::PipeReader, Running), Failure> {
+    let (reader, mut writer) = io::pipe().map_err(Failure::start)?;
+    let room = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).map_err(|error| Failure::start(error.into()))?;
+    writer.write_all(&vec![b'\n'; room as usize]).map_err(Failure::start)?;
+    Ok((reader, start_on(boot, writer)?))
 }
 
 fn time_limit_without_a_reader(context: &Context, lane: Lane) -> Outcome {
     let limit = Duration::from_secs(1);
     let boot = boot(context, lane, "flood").timeout(limit);
-    let (_reader, running) = without_a_reader(&boot)?;
+    let (_reader, running) = before_a_full_pipe(&boot)?;
     let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
     verdict.status(VmmStatus::Timeout.code())?;
     in_time(&verdict, limit)
@@ -84,7 +96,7 @@ fn time_limit_without_a_reader(context: &Context, lane: Lane) -> Outcome {
 
 fn sigterm_without_a_reader(context: &Context, lane: Lane) -> Outcome {
     let boot = boot(context, lane, "flood");
-    let (_reader, running) = without_a_reader(&boot)?;
+    let (_reader, running) = before_a_full_pipe(&boot)?;
     sleep(Duration::from_secs(1));
     running.signal(Signal::SIGTERM);
     let verdict = Verdict::new(&boot.command(), running.end(LATE_MAX))?;
@@ -102,7 +114,7 @@ const STATISTICS_LOST: &str = "the statistics document is lost: it can't be prin
 fn statistics_time_limit_without_a_reader(context: &Context) -> Outcome {
     let limit = Duration::from_secs(1);
     let boot = with_statistics(context).timeout(limit);
-    let (_reader, running) = without_a_reader(&boot)?;
+    let (_reader, running) = before_a_full_pipe(&boot)?;
     let verdict = Verdict::new(&boot.command(), running.end(boot.hard_limit()))?;
     verdict.status(VmmStatus::Timeout.code())?.complains([STATISTICS_LOST])?;
     in_time(&verdict, limit)
@@ -110,7 +122,7 @@ fn statistics_time_limit_without_a_reader(context: &Context) -> Outcome {
 
 fn statistics_sigterm_without_a_reader(context: &Context) -> Outcome {
     let boot = with_statistics(context);
-    let (_reader, running) = without_a_reader(&boot)?;
+    let (_reader, running) = before_a_full_pipe(&boot)?;
     sleep(Duration::from_secs(1));
     running.signal(Signal::SIGTERM);
     let verdict = Verdict::new(&boot.command(), running.end(LATE_MAX))?;
