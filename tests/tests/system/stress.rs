@@ -37,6 +37,8 @@ const CHURNS: [(Lane, &str); 7] = [
     (Lane::QemuPc, "64M"),
     (Lane::QemuMicrovm, "1G"),
 ];
+/// Where and with how much memory everything runs that there is: the methods after the churns take what those gave back.
+const ALL_WORK: [(Lane, &str); 3] = [(Lane::Kvm, "64M"), (Lane::Kvm, "512M"), (Lane::QemuMicrovm, "64M")];
 /// Status of a command line that the application does not follow.
 const USAGE: u8 = 2;
 
@@ -55,10 +57,14 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let churns = CHURNS.iter().map(|&(lane, memory)| {
         context.trial(lane, &format!("stress/churns/{memory}"), move || churns(context, lane, memory))
     });
+    let all_work = ALL_WORK.iter().map(|&(lane, memory)| {
+        context.trial(lane, &format!("stress/all_work/{memory}"), move || all_work(context, lane, memory))
+    });
     [Lane::Kvm, Lane::QemuMicrovm]
         .into_iter()
         .flat_map(|lane| tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))))
         .chain(churns)
+        .chain(all_work)
         .collect()
 }
 
@@ -179,6 +185,23 @@ fn churns(context: &Context, lane: Lane, memory: &str) -> Outcome {
     let largest = room.and_then(|entry| entry["largest_block_bytes"].as_u64());
     if largest.is_none_or(|bytes| bytes == 0) || document["tested_bytes"] != 0 {
         return Err(verdict.failure(format!("the document is not as expected: {document}")));
+    }
+    Ok(())
+}
+
+/// What was measured before the churns is tested after them.
+fn all_work(context: &Context, lane: Lane, memory: &str) -> Outcome {
+    let boot = context.boot(lane, &context.artifacts.memory_stress).memory(memory).arguments(["--json"]);
+    let verdict = boot.timeout(Duration::from_secs(120)).end()?;
+    verdict
+        .status(0)?
+        .prints(METHODS)?
+        .prints(["memory-stress: PASSED: ", "10 method runs in 1 passes, 0 wrong"])?;
+    let (document, stdout) = (console_document(&verdict)?, verdict.stdout());
+    let before = stdout.split("testing ").nth(1).and_then(|rest| rest.split(' ').next());
+    let tested = document["tested_bytes"].as_u64().map(|bytes| (bytes >> 20).to_string());
+    if tested.is_none() || tested.as_deref() != before {
+        return Err(verdict.failure(format!("{tested:?} MiB were tested after the churns, of {before:?}")));
     }
     Ok(())
 }
