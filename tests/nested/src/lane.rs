@@ -58,8 +58,20 @@ impl Lane {
                 "memory_stress/3G",
                 "memory_stress/6G",
                 "churns/6G",
+                "all_work/512M",
             ],
-            Self::Ept => &["qemu", "new/", "disk/", "rom/", "/corruption", "/1G", "/3G", "/6G"],
+            Self::Ept => &[
+                "qemu",
+                "new/",
+                "disk/",
+                "rom/",
+                "/corruption",
+                "all_work/",
+                "after_each_churn",
+                "/1G",
+                "/3G",
+                "/6G",
+            ],
         };
         skipped.iter().flat_map(|&name| ["--skip", name]).collect()
     }

@@ -37,6 +37,8 @@ const CHURNS: [(Lane, &str); 7] = [
     (Lane::QemuPc, "64M"),
     (Lane::QemuMicrovm, "1G"),
 ];
+/// Where and with how much memory everything runs that there is: the methods after the churns take what those gave back.
+const ALL_WORK: [(Lane, &str); 3] = [(Lane::Kvm, "64M"), (Lane::Kvm, "512M"), (Lane::QemuMicrovm, "64M")];
 /// Status of a command line that the application does not follow.
 const USAGE: u8 = 2;
 
@@ -55,10 +57,15 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let churns = CHURNS.iter().map(|&(lane, memory)| {
         context.trial(lane, &format!("stress/churns/{memory}"), move || churns(context, lane, memory))
     });
+    let all_work = ALL_WORK.iter().map(|&(lane, memory)| {
+        context.trial(lane, &format!("stress/all_work/{memory}"), move || all_work(context, lane, memory))
+    });
     [Lane::Kvm, Lane::QemuMicrovm]
         .into_iter()
         .flat_map(|lane| tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))))
         .chain(churns)
+        .chain(all_work)
+        .chain([context.trial(Lane::Kvm, "stress/after_each_churn", move || after_each_churn(context))])
         .collect()
 }
 
@@ -179,6 +186,31 @@ fn churns(context: &Context, lane: Lane, memory: &str) -> Outcome {
     let largest = room.and_then(|entry| entry["largest_block_bytes"].as_u64());
     if largest.is_none_or(|bytes| bytes == 0) || document["tested_bytes"] != 0 {
         return Err(verdict.failure(format!("the document is not as expected: {document}")));
+    }
+    Ok(())
+}
+
+/// What was measured before the churns is tested after them. Without arguments, as any changes what memory is in use.
+fn all_work(context: &Context, lane: Lane, memory: &str) -> Outcome {
+    let boot = context.boot(lane, &context.artifacts.memory_stress).memory(memory);
+    let verdict = boot.timeout(Duration::from_secs(120)).end()?;
+    verdict.status(0)?.prints(METHODS)?.prints(["10 method runs in 1 passes, 0 wrong words"])?;
+    let stdout = verdict.stdout();
+    let mib_after = |words: &str| stdout.split(words).nth(1).and_then(|rest| rest.split(" MiB").next());
+    let (before, tested) = (mib_after("testing "), mib_after("PASSED: "));
+    if tested.is_none() || tested != before {
+        return Err(verdict.failure(format!("{tested:?} MiB were tested after the churns, of {before:?}")));
+    }
+    Ok(())
+}
+
+/// Each churn by itself leaves the memory that was measured, also to the second pass.
+fn after_each_churn(context: &Context) -> Outcome {
+    for churn in &METHODS[..3] {
+        let methods = format!("{churn},block-move");
+        let boot = context.boot(Lane::Kvm, &context.artifacts.memory_stress).memory("96M");
+        let verdict = boot.arguments(["--passes", "2", "--method", &methods]).end()?;
+        verdict.status(0)?.prints(["memory-stress: PASSED: ", "4 method runs in 2 passes, 0 wrong words"])?;
     }
     Ok(())
 }

@@ -19,7 +19,9 @@ pub struct Statistics {
     pub mapped: LeafCounts,
     /// Bytes of frames that are promised to pages that nobody has touched, and to their tables.
     pub credit_bytes: u64,
-    /// Bytes that could be handed out, in however many pieces. What is free between blocks comes on top.
+    /// Bytes that could be handed out, in however many pieces. What is free between blocks comes on top, and so does what is
+    /// kept at hand for blocks: megabytes after work with many lengths, until [`trim`](super::trim) or an allocation that finds
+    /// no room.
     pub free_bytes: u64,
     /// Length in bytes of the largest block that could be.
     pub largest_free_bytes: u64,

@@ -40,6 +40,10 @@ impl Platform for Guest {
         heap::statistics().free_bytes
     }
 
+    fn trim(&self) {
+        heap::trim();
+    }
+
     fn kernels(&self) -> Kernels {
         let vectors = match vectors::widest() {
             vectors::Vectors::None => Vectors::None,

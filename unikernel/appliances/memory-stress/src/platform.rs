@@ -16,8 +16,10 @@ pub trait Platform {
 
     /// Time since some moment.
     fn now(&self) -> Duration;
-    /// Bytes that could be allocated.
+    /// Bytes that could be allocated, without those that the allocator keeps at hand for blocks.
     fn free_bytes(&self) -> u64;
+    /// Has the allocator give up what it keeps at hand.
+    fn trim(&self);
     /// The fastest loops that this processor can run.
     fn kernels(&self) -> Kernels;
     /// Physical address of a virtual one, where it is known.

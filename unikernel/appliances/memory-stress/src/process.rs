@@ -43,6 +43,8 @@ impl Platform for Process {
         DEFAULT_BYTES
     }
 
+    fn trim(&self) {}
+
     fn kernels(&self) -> Kernels {
         let vectors = if std::is_x86_feature_detected!("avx512f") {
             Vectors::Avx512

@@ -101,4 +101,4 @@ fn injection(options: &Options, tested: u64) -> Result<Option<Injection>, String
 
 #[cfg(test)]
 #[path = "program_tests.rs"]
-mod tests;
+pub(crate) mod tests;

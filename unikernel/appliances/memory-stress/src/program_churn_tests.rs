@@ -85,6 +85,15 @@ fn a_churn_that_finds_words_wrong_or_memory_lost_fails_the_run() {
 }
 
 #[test]
+fn what_the_allocator_keeps_after_a_churn_is_tested_by_the_methods_after_it() {
+    let host = Host { keeps: 4 << 20, ..Host::new(4 << 20) };
+    let (verdict, printed, documents) = run_line_on(host, "--method map-churn,checkerboard --passes 2");
+    assert_eq!(verdict, Verdict::Passed, "{printed}");
+    let tested: Vec<_> = documents.iter().map(|document| document["tested_bytes"].as_u64()).collect();
+    assert!(tested[0] >= Some(2 << 20) && tested.iter().all(|bytes| *bytes == tested[0]), "{tested:?}");
+}
+
+#[test]
 fn a_churn_obeys_the_time_limit() {
     let hasty = Host { haste: 100_000, ..Host::new(4 << 20) };
     let (verdict, printed, documents) =

@@ -7,7 +7,7 @@ use crate::measure::Operation;
 use crate::method::Method;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 use serde_json::Value;
@@ -17,11 +17,14 @@ use std::time::Instant;
 mod churns;
 
 /// A host that keeps what it is told.
-struct Host {
+pub(crate) struct Host {
     start: Instant,
     /// How many times too fast its clock is.
     haste: u32,
-    free: u64,
+    pub(crate) free: Cell<u64>,
+    /// What its allocator keeps of that at hand after each document, until it is trimmed.
+    keeps: u64,
+    pub(crate) at_hand: Cell<u64>,
     /// What maps memory.
     mapper: Pretended,
     /// What has pages come on demand.
@@ -33,11 +36,13 @@ struct Host {
 }
 
 impl Host {
-    fn new(free: u64) -> Self {
+    pub(crate) fn new(free: u64) -> Self {
         Self {
             start: Instant::now(),
             haste: 1,
-            free,
+            free: Cell::new(free),
+            keeps: 0,
+            at_hand: Cell::new(0),
             mapper: Pretended::new(Flaw::None),
             demand_memory: fault::Pretended::new(fault::Flaw::None),
             audit: None,
@@ -56,7 +61,11 @@ impl Platform for Host {
     }
 
     fn free_bytes(&self) -> u64 {
-        self.free
+        self.free.get()
+    }
+
+    fn trim(&self) {
+        self.free.update(|bytes| bytes + self.at_hand.take());
     }
 
     fn kernels(&self) -> Kernels {
@@ -85,6 +94,9 @@ impl Platform for Host {
 
     fn publish(&self, document: &str) {
         self.published.borrow_mut().push(serde_json::from_str(document).unwrap());
+        let kept = self.keeps.min(self.free.get());
+        self.free.update(|bytes| bytes - kept);
+        self.at_hand.update(|bytes| bytes + kept);
     }
 
     fn has_page_tables(&self) -> bool {

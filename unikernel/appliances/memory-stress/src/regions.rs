@@ -2,7 +2,7 @@
 
 use crate::content::CHUNK_BLOCKS;
 use crate::kernel::{BLOCK_LEN, Block};
-use crate::memory::{RealRegion, Region};
+use crate::memory::{RealRegion, Region, len_bytes};
 use crate::platform::Platform;
 use crate::program::RESERVE_BYTES;
 use alloc::vec::Vec;
@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 /// Length of the largest region in bytes, and of the smallest worth having.
 const REGION_MAX: u64 = 1 << 30;
 pub(crate) const REGION_MIN: u64 = (2 * CHUNK_BLOCKS * BLOCK_LEN) as u64;
-/// Most regions.
-const REGIONS_MAX: usize = 4096;
 
-/// What is left free beside when the regions are taken after other work, which the heap may have noted things about.
-const SLACK_BYTES: u64 = 256 << 10;
+/// What the run comes to hold between measuring and taking: the figures of churns. They are some kilobytes, but each length
+/// of blocks in use has a span of the heap to itself: of 256 KiB for the list of parts, which is the longest block, of 64 KiB
+/// for those of more than a kilobyte, and of 16 KiB for others, of which there are fewer than ten lengths.
+const NOTES_BYTES: u64 = 512 << 10;
 
 /// Regions, held or not.
 pub(crate) struct Regions {
@@ -28,22 +28,23 @@ impl Regions {
         Self { wanted_bytes, held: Vec::new() }
     }
 
-    /// How many blocks can be held, also after other work that gives back what it takes. Touches no memory.
+    /// How many blocks can be held, also after other work that gives back what it takes; no more are wanted from here on.
+    /// Touches no memory.
     pub(crate) fn measure(&mut self, platform: &impl Platform) -> usize {
-        let most = platform.free_bytes().saturating_sub(RESERVE_BYTES + SLACK_BYTES);
-        self.wanted_bytes = self.wanted_bytes.min(most);
-        let reserved = take_each(platform, self.wanted_bytes, |blocks| {
+        let reserved = take_each(platform, RESERVE_BYTES + NOTES_BYTES, self.wanted_bytes, |blocks| {
             let mut memory = Vec::<Block>::new();
             memory.try_reserve_exact(blocks).ok().map(|()| memory)
         });
-        reserved.iter().map(Vec::capacity).sum()
+        let blocks = reserved.iter().map(Vec::capacity).sum();
+        self.wanted_bytes = len_bytes(blocks);
+        blocks
     }
 
     /// Takes them, if they are not held.
     pub(crate) fn hold(&mut self, platform: &impl Platform) {
         if self.held.is_empty() {
             let take = |blocks| RealRegion::take(blocks, platform.kernels());
-            self.held = take_each(platform, self.wanted_bytes, take);
+            self.held = take_each(platform, RESERVE_BYTES, self.wanted_bytes, take);
         }
     }
 
@@ -63,19 +64,21 @@ impl Regions {
     }
 }
 
-/// Takes memory in ever smaller pieces, whose lengths in blocks are powers of two.
+/// Takes memory in ever smaller pieces, whose lengths in blocks are powers of two. So many bytes are left free when all are
+/// taken, with what the pieces cost beside their lengths.
 fn take_each<T>(
     platform: &impl Platform,
+    left_bytes: u64,
     mut wanted_bytes: u64,
     take: impl Fn(usize) -> Option<T>,
 ) -> Vec<T> {
     let mut taken = Vec::new();
-    if taken.try_reserve_exact(REGIONS_MAX).is_err() {
-        return taken;
-    }
+    // No piece is asked for that seems too long, so the allocator would keep what it has at hand.
+    platform.trim();
     let mut len = REGION_MAX;
-    while len >= REGION_MIN && taken.len() < REGIONS_MAX {
-        let room = platform.free_bytes().saturating_sub(RESERVE_BYTES).min(wanted_bytes);
+    // The list grows as it must: one with room for many regions is so long that the heap would open an arena of a MiB for it.
+    while len >= REGION_MIN && taken.try_reserve(1).is_ok() {
+        let room = platform.free_bytes().saturating_sub(left_bytes).min(wanted_bytes);
         match if room < len { None } else { take(len as usize / BLOCK_LEN) } {
             Some(piece) => {
                 wanted_bytes -= len;
@@ -85,4 +88,51 @@ fn take_each<T>(
         }
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::tests::Host;
+
+    #[test]
+    fn so_much_is_left_free_as_is_asked_for_whatever_each_piece_costs_beside() {
+        const LEFT: u64 = 100 << 10;
+        for cost in [0, 4 << 10, 40 << 10] {
+            let host = Host::new(8 << 20);
+            let taken = take_each(&host, LEFT, u64::MAX, |blocks| {
+                let len = len_bytes(blocks);
+                // One length that is free is not to be had, as where memory is in pieces.
+                let left = host.free.get().checked_sub(len + cost).filter(|_| len != 1 << 20)?;
+                host.free.set(left);
+                Some(len)
+            });
+            let free = host.free.get();
+            assert!((LEFT - cost..LEFT + REGION_MIN).contains(&free), "{free} with {taken:?}");
+            assert!(taken.is_sorted_by(|longer, shorter| longer >= shorter), "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_at_hand_counts_and_no_more_is_taken_than_wanted() {
+        let host = Host::new(1 << 20);
+        host.at_hand.set(3 << 20);
+        let take = |blocks| Some(len_bytes(blocks));
+        assert_eq!(take_each(&host, 1 << 20, 5 << 19, take), [2 << 20, 1 << 19]);
+    }
+
+    #[test]
+    fn what_was_measured_is_taken_when_the_notes_have_come() {
+        let mut regions = Regions::new(REGION_MIN);
+        let host = Host::new(RESERVE_BYTES + NOTES_BYTES + REGION_MIN);
+        assert_eq!(len_bytes(regions.measure(&host)), REGION_MIN);
+        host.free.update(|bytes| bytes - NOTES_BYTES);
+        regions.hold(&host);
+        assert_eq!(len_bytes(regions.len_blocks()), REGION_MIN);
+        // Less is free than before: nothing is measured, and later nothing taken.
+        let mut regions = Regions::new(REGION_MIN);
+        assert_eq!(regions.measure(&host), 0);
+        regions.hold(&host);
+        assert_eq!(regions.len_blocks(), 0);
+    }
 }
