@@ -58,7 +58,7 @@ impl Lane {
                 "memory_stress/3G",
                 "memory_stress/6G",
                 "churns/6G",
-                "all_work/512M",
+                "all_work/",
             ],
             Self::Ept => &[
                 "qemu",
