@@ -46,3 +46,28 @@ pub(super) fn run(machine: RangeMachine, operations: &[RangeOperation]) {
         world.finish();
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::operation::Hold;
+    use super::*;
+
+    #[test]
+    fn what_is_kept_goes_before_a_part_is_refused() {
+        let take = RangeOperation::Take { granules: 1, align_bytes: 16384, high: false, zeroed: false };
+        let machine = RangeMachine { pvm: false, frames: 609, blocks: 36, touch_all: false };
+        let operations = [
+            take,
+            take,
+            RangeOperation::Reserve { granules: 30 },
+            RangeOperation::GiveBackPart { which: 0, at: 7_372_800, len_bytes: 475_136 },
+            take,
+            RangeOperation::Touch { which: 0, at: 0 },
+            take,
+            RangeOperation::GiveBack { which: 108 },
+            RangeOperation::Hold(Hold::BatchBut(0)),
+            RangeOperation::HandOutAgain { which: 0, at: 8_388_608, granules: 2 },
+        ];
+        run(machine, &operations);
+    }
+}
