@@ -66,7 +66,7 @@ impl Start {
             ImageFile::Elf(_) => Payload::Appliance(Appliance::read(&file, memory, change)?),
             ImageFile::Disk(disk) => {
                 let command_line = match disk.command_line() {
-                    Ok(own) => Some(change(&own)?).filter(|line| *line != own),
+                    Ok(own) => command_line::replacement(&own, change(&own)?),
                     Err(_) => None,
                 };
                 Payload::Disk { disk: Disk::new(disk.into_file())?, command_line }
