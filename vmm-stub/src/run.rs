@@ -223,8 +223,7 @@ fn run_on_qemu(
             Content::Disk { path: &options.image, command_line: command_line.as_deref() }
         }
         Start::Appliance(it) | Start::Firmware { payload: Payload::Appliance(it), .. } => {
-            let bytes = it.is_from_disk.then(|| it.image.bytes());
-            Content::Kernel { path: &options.image, bytes, command_line: &it.command_line }
+            Content::Kernel { bytes: it.image.bytes(), command_line: &it.command_line }
         }
     };
     let guest = Guest {

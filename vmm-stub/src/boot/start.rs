@@ -33,8 +33,6 @@ pub(crate) enum Payload {
 pub(crate) struct Appliance {
     pub(crate) image: Image,
     pub(crate) command_line: String,
-    /// Whether it was a part of a disk image, and has no file of its own.
-    pub(crate) is_from_disk: bool,
 }
 
 /// A disk of less than 4 GiB: the file, and its length in bytes when it was opened.
@@ -93,11 +91,11 @@ impl Appliance {
         memory: MemoryLen,
         change: impl Fn(&str) -> Result<String, Error>,
     ) -> Result<Self, Error> {
-        let (own, is_from_disk) = match file {
-            ImageFile::Elf(_) | ImageFile::Unknown(_) => (command_line::DEFAULT.to_owned(), false),
-            ImageFile::Disk(disk) => (disk.command_line()?, true),
+        let own = match file {
+            ImageFile::Elf(_) | ImageFile::Unknown(_) => command_line::DEFAULT.to_owned(),
+            ImageFile::Disk(disk) => disk.command_line()?,
         };
-        Ok(Self { command_line: change(&own)?, image: file.read_image(memory)?, is_from_disk })
+        Ok(Self { command_line: change(&own)?, image: file.read_image(memory)? })
     }
 }
 

@@ -32,8 +32,8 @@ impl QemuMachine {
 /// What the guest is booted from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
-    /// An appliance's ELF file, there, or these bytes if they have no file of their own.
-    Kernel { path: &'a Path, bytes: Option<&'a [u8]>, command_line: &'a str },
+    /// An appliance's ELF file, as it was read and checked.
+    Kernel { bytes: &'a [u8], command_line: &'a str },
     /// A disk for firmware; with another command line than its own, if one is needed.
     Disk { path: &'a Path, command_line: Option<&'a str> },
 }
@@ -128,7 +128,7 @@ mod tests {
 
     fn arguments(machine: QemuMachine) -> Vec<String> {
         let command_line = "log=info -- -append \"a b\"";
-        arguments_for(machine, None, Content::Kernel { path: Path::new(""), bytes: None, command_line })
+        arguments_for(machine, None, Content::Kernel { bytes: &[], command_line })
     }
 
     /// The word behind an option.
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn firmware_gets_kernel_or_disk() {
         let firmware = Some(Path::new("/tmp/rom"));
-        let kernel = Content::Kernel { path: Path::new(""), bytes: None, command_line: "x" };
+        let kernel = Content::Kernel { bytes: &[], command_line: "x" };
         let arguments = arguments_for(QemuMachine::Pc, firmware, kernel);
         assert_eq!(value(&arguments, "-bios"), "/tmp/rom");
         assert_eq!(value(&arguments, "-kernel"), "/tmp/with space,comma");

@@ -43,8 +43,8 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     let status_path = path_of(&writer);
     let mut inherited = vec![OwnedFd::from(writer)];
     let content_path = match guest.content {
-        Content::Kernel { path, bytes: None, .. } | Content::Disk { path, .. } => path.to_owned(),
-        Content::Kernel { bytes: Some(bytes), .. } => {
+        Content::Disk { path, .. } => path.to_owned(),
+        Content::Kernel { bytes, .. } => {
             let file = memory_file(bytes).map_err(Error::system("hand the kernel to QEMU"))?;
             let path = path_of(&file);
             inherited.push(file.into());
