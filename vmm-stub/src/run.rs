@@ -14,6 +14,7 @@ use crate::kvm_statistics::document::Document;
 use crate::kvm_statistics::output::{Output, Stdout};
 use crate::machine::{Finished, Machine, Wanted};
 use crate::memory::backing::Backing;
+use crate::memory::firmware::Firmware;
 use crate::memory::quantity::Bytes;
 use crate::memory::{backing, resident};
 use crate::qemu;
@@ -229,7 +230,7 @@ fn run_on_qemu(
     let guest = Guest {
         machine: options.machine.unwrap_or_default(),
         memory: options.memory,
-        firmware: options.firmware.as_deref(),
+        firmware: start.firmware().map(Firmware::bytes),
         content,
     };
     let finished = qemu::process::run(&guest, signals, options.timeout)?;

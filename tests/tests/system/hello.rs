@@ -3,10 +3,7 @@
 use crate::context::{Context, OnLane, Outcome, timing};
 use libtest_mimic::Trial;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use system_tests::lane::Lane;
-use system_tests::process::Running;
 use system_tests::verdict::{Failure, Verdict};
 
 /// RAM as `--memory` takes it, and in KiB.
@@ -53,7 +50,6 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         trials.extend(tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane))));
     }
     trials.push(context.trial(Lane::Kvm, "hello/one_exit_a_line", || one_exit_a_line(context)));
-    trials.push(context.trial(Lane::QemuMicrovm, "hello/image_at_stdin", || image_at_stdin(context)));
     trials
 }
 
@@ -135,18 +131,6 @@ fn odd_path(context: &Context, lane: Lane) -> Outcome {
     let image = folder.path().join("a b,c=d 世界");
     fs::copy(&context.artifacts.hello, &image).map_err(Failure::start)?;
     greets(&context.boot(lane, &image).end()?)?;
-    Ok(())
-}
-
-/// QEMU runs what was read and checked. It could not open this path itself: its standard input is another file.
-fn image_at_stdin(context: &Context) -> Outcome {
-    let boot = context.boot(Lane::QemuMicrovm, Path::new("/dev/stdin"));
-    let run = boot.command();
-    let mut command = Command::new("sh");
-    command.args(["-c", r#"exec "$@" < "$0""#]).arg(&context.artifacts.hello);
-    command.arg(run.get_program()).args(run.get_args());
-    let running = Running::start(&mut command).map_err(Failure::start)?;
-    greets(&Verdict::new(&command, running.end(boot.hard_limit()))?)?;
     Ok(())
 }
 

@@ -74,6 +74,14 @@ impl Start {
         Ok(Self::Firmware { firmware: Firmware::read(firmware)?, payload })
     }
 
+    /// The firmware, if there is some.
+    pub(crate) const fn firmware(&self) -> Option<&Firmware> {
+        match self {
+            Self::Firmware { firmware, .. } => Some(firmware),
+            Self::Appliance(_) => None,
+        }
+    }
+
     /// The image, unless it is firmware that reads it.
     pub(crate) const fn image(&self) -> Option<&Image> {
         match self {

@@ -6,7 +6,7 @@ use guest_interface::fw_cfg::{FILE_COMMAND_LINE, FILE_DISK};
 use guest_interface::ports;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Machines that QEMU emulates and a guest boots on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -43,15 +43,25 @@ pub(crate) enum Content<'a> {
 pub(crate) struct Guest<'a> {
     pub(crate) machine: QemuMachine,
     pub(crate) memory: MemoryLen,
-    /// A ROM, in the place of QEMU's own.
-    pub(crate) firmware: Option<&'a Path>,
+    /// The bytes of a ROM, in the place of QEMU's own.
+    pub(crate) firmware: Option<&'a [u8]>,
     pub(crate) content: Content<'a>,
 }
 
+/// What QEMU opens.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// Where it writes the bytes of the debug console to.
+    pub(crate) status: String,
+    /// Where it reads what the guest is booted from.
+    pub(crate) content: PathBuf,
+    /// Where it reads the ROM, if there is one.
+    pub(crate) firmware: Option<PathBuf>,
+}
+
 impl Guest<'_> {
-    /// QEMU's arguments. `status_path` is what QEMU opens to write the bytes of the debug console to, `content_path` where it reads
-    /// what the guest is booted from.
-    pub(crate) fn arguments(&self, status_path: &str, content_path: &Path) -> Vec<OsString> {
+    /// QEMU's arguments.
+    pub(crate) fn arguments(&self, paths: &Paths) -> Vec<OsString> {
         let kib = self.memory.bytes() / 1024;
         let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
         let debugcon = format!(
@@ -76,24 +86,24 @@ impl Guest<'_> {
             "-serial",
             "stdio",
             "-chardev",
-            &format!("file,id=status,path={status_path}"),
+            &format!("file,id=status,path={}", paths.status),
             "-device",
             &debugcon,
             "-device",
             &exit,
         ];
         let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
-        if let Some(firmware) = self.firmware {
+        if let Some(firmware) = &paths.firmware {
             arguments.extend(["-bios".into(), firmware.into()]);
         }
         match self.content {
             Content::Kernel { command_line, .. } => {
                 arguments.extend(["-append".into(), command_line.into()]);
-                arguments.extend(["-kernel".into(), content_path.into()]);
+                arguments.extend(["-kernel".into(), paths.content.as_os_str().into()]);
             }
             // The same files as on KVM.
             Content::Disk { command_line, .. } => {
-                arguments.extend(["-fw_cfg".into(), item(FILE_DISK, "file", content_path.as_os_str())]);
+                arguments.extend(["-fw_cfg".into(), item(FILE_DISK, "file", paths.content.as_os_str())]);
                 if let Some(line) = command_line {
                     arguments.extend(["-fw_cfg".into(), item(FILE_COMMAND_LINE, "string", OsStr::new(line))]);
                 }
@@ -120,9 +130,14 @@ fn item(name: &str, source: &str, value: &OsStr) -> OsString {
 mod tests {
     use super::*;
 
-    fn arguments_for(machine: QemuMachine, firmware: Option<&Path>, content: Content<'_>) -> Vec<String> {
-        let guest = Guest { machine, memory: MemoryLen::new(16 << 20).unwrap(), firmware, content };
-        let arguments = guest.arguments("/dev/fd/7", Path::new("/tmp/with space,comma"));
+    fn arguments_for(machine: QemuMachine, firmware: Option<&str>, content: Content<'_>) -> Vec<String> {
+        let memory = MemoryLen::new(16 << 20).unwrap();
+        let guest = Guest { machine, memory, firmware: firmware.map(|_| &[][..]), content };
+        let arguments = guest.arguments(&Paths {
+            status: "/dev/fd/7".to_owned(),
+            content: "/tmp/with space,comma".into(),
+            firmware: firmware.map(PathBuf::from),
+        });
         arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect()
     }
 
@@ -148,7 +163,7 @@ mod tests {
 
     #[test]
     fn firmware_gets_kernel_or_disk() {
-        let firmware = Some(Path::new("/tmp/rom"));
+        let firmware = Some("/tmp/rom");
         let kernel = Content::Kernel { bytes: &[], command_line: "x" };
         let arguments = arguments_for(QemuMachine::Pc, firmware, kernel);
         assert_eq!(value(&arguments, "-bios"), "/tmp/rom");
