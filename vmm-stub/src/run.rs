@@ -220,8 +220,8 @@ fn run_on_qemu(
     process_started: Instant,
 ) -> Result<Outcome, Error> {
     let content = match start {
-        Start::Firmware { payload: Payload::Disk { command_line, .. }, .. } => {
-            Content::Disk { path: &options.image, command_line: command_line.as_deref() }
+        Start::Firmware { payload: Payload::Disk { disk, command_line }, .. } => {
+            Content::Disk { file: &disk.file, command_line: command_line.as_deref() }
         }
         Start::Appliance(it) | Start::Firmware { payload: Payload::Appliance(it), .. } => {
             Content::Kernel { bytes: it.image.bytes(), command_line: &it.command_line }

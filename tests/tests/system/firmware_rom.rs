@@ -31,6 +31,8 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         .push(context.trial(qemu, "firmware/appliance_at_stdin", move || appliance_at_stdin(context, qemu)));
     trials.push(context.trial(qemu, "firmware/rom_at_stdin", move || rom_at_stdin(context, qemu)));
     trials
+        .push(context.trial(qemu, "disk/by_vmm_stub_and_rom/at_stdin", move || disk_at_stdin(context, qemu)));
+    trials
 }
 
 fn rom(context: &Context) -> Result<PathBuf, Failure> {
@@ -118,4 +120,10 @@ fn appliance_at_stdin(context: &Context, lane: Lane) -> Outcome {
 fn rom_at_stdin(context: &Context, lane: Lane) -> Outcome {
     let boot = context.boot(lane, &context.artifacts.hello).options(["--firmware", STDIN]);
     with_stdin(&boot, &rom(context)?)
+}
+
+/// The file that was opened is the one that the ROM gets.
+fn disk_at_stdin(context: &Context, lane: Lane) -> Outcome {
+    let disk = Disk::make(context, &context.artifacts.hello, &[])?;
+    with_stdin(&by_rom(context, lane, Path::new(STDIN))?, &disk.path)
 }

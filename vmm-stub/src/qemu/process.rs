@@ -19,7 +19,6 @@ use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,17 +42,17 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("watch QEMU"))?;
     let status = path_of(&writer);
     let mut inherited = vec![OwnedFd::from(writer)];
-    let mut hand_over = |bytes: &[u8]| -> Result<PathBuf, Error> {
-        let file = memory_file(bytes).map_err(Error::system("hand the guest to QEMU"))?;
+    let mut hand_over = |file: io::Result<File>| -> Result<String, Error> {
+        let file = file.map_err(Error::system("hand the guest to QEMU"))?;
         let path = path_of(&file);
         inherited.push(file.into());
-        Ok(path.into())
+        Ok(path)
     };
-    let content = match guest.content {
-        Content::Disk { path, .. } => path.to_owned(),
-        Content::Kernel { bytes, .. } => hand_over(bytes)?,
-    };
-    let firmware = guest.firmware.map(hand_over).transpose()?;
+    let content = hand_over(match guest.content {
+        Content::Disk { file, .. } => file.try_clone(),
+        Content::Kernel { bytes, .. } => memory_file(bytes),
+    })?;
+    let firmware = guest.firmware.map(|bytes| hand_over(memory_file(bytes))).transpose()?;
     let mut command = Command::new(program);
     command.args(guest.arguments(&Paths { status, content, firmware })).stdin(Stdio::null());
     let started = Instant::now();
