@@ -18,6 +18,7 @@ use crate::host::pvm;
 use crate::kvm_statistics::Statistics;
 use crate::kvm_statistics::source::Sources;
 use crate::memory::backing::Backing;
+use crate::memory::firmware::Firmware;
 use crate::memory::size::MemoryLen;
 use crate::memory::slots::{MemorySlots, SlotDemands};
 use crate::memory::{GuestMemory, backing};
@@ -108,10 +109,7 @@ impl Machine {
             protects_rom: host.kvm.check_extension(Cap::ReadonlyMem),
             notes_writes: wanted.dirty_log,
         };
-        let firmware = match start {
-            Start::Firmware { firmware, .. } => Some(firmware.map()?),
-            Start::Appliance(_) => None,
-        };
+        let firmware = start.firmware().map(Firmware::map).transpose()?;
         let slots = MemorySlots::add(&host.vm, &memory, firmware.as_ref(), demands)?;
 
         let tsc_hz = host.kvm.check_extension(Cap::GetTscKhz).then(|| host.vcpu.get_tsc_khz().ok()).flatten();

@@ -14,6 +14,7 @@ use crate::kvm_statistics::document::Document;
 use crate::kvm_statistics::output::{Output, Stdout};
 use crate::machine::{Finished, Machine, Wanted};
 use crate::memory::backing::Backing;
+use crate::memory::firmware::Firmware;
 use crate::memory::quantity::Bytes;
 use crate::memory::{backing, resident};
 use crate::qemu;
@@ -219,18 +220,17 @@ fn run_on_qemu(
     process_started: Instant,
 ) -> Result<Outcome, Error> {
     let content = match start {
-        Start::Firmware { payload: Payload::Disk { command_line, .. }, .. } => {
-            Content::Disk { path: &options.image, command_line: command_line.as_deref() }
+        Start::Firmware { payload: Payload::Disk { disk, command_line }, .. } => {
+            Content::Disk { file: &disk.file, command_line: command_line.as_deref() }
         }
         Start::Appliance(it) | Start::Firmware { payload: Payload::Appliance(it), .. } => {
-            let bytes = it.is_from_disk.then(|| it.image.bytes());
-            Content::Kernel { path: &options.image, bytes, command_line: &it.command_line }
+            Content::Kernel { bytes: it.image.bytes(), command_line: &it.command_line }
         }
     };
     let guest = Guest {
         machine: options.machine.unwrap_or_default(),
         memory: options.memory,
-        firmware: options.firmware.as_deref(),
+        firmware: start.firmware().map(Firmware::bytes),
         content,
     };
     let finished = qemu::process::run(&guest, signals, options.timeout)?;

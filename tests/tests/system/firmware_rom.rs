@@ -6,10 +6,14 @@ use guest_interface::status::KernelStatus;
 use image_header::BLOCK_LEN;
 use libtest_mimic::Trial;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use system_tests::boot::Boot;
 use system_tests::disk::tool;
 use system_tests::lane::Lane;
+use system_tests::process::Running;
 use system_tests::verdict::{Failure, Verdict};
+
+const STDIN: &str = "/dev/stdin";
 
 pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let tests: [OnLane; 5] = [
@@ -22,6 +26,12 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
     let on_lane = |lane| tests.map(|(name, test)| context.trial(lane, name, move || test(context, lane)));
     let mut trials: Vec<Trial> = Lane::ALL.into_iter().flat_map(on_lane).collect();
     trials.push(context.trial(Lane::Kvm, "disk/by_vmm_stub/each_raw_format", || each_raw_format(context)));
+    let qemu = Lane::QemuMicrovm;
+    trials
+        .push(context.trial(qemu, "firmware/appliance_at_stdin", move || appliance_at_stdin(context, qemu)));
+    trials.push(context.trial(qemu, "firmware/rom_at_stdin", move || rom_at_stdin(context, qemu)));
+    trials
+        .push(context.trial(qemu, "disk/by_vmm_stub_and_rom/at_stdin", move || disk_at_stdin(context, qemu)));
     trials
 }
 
@@ -91,4 +101,29 @@ fn each_raw_format(context: &Context) -> Outcome {
         greets(&by_rom(context, Lane::Kvm, &image)?.end()?, arguments)?;
     }
     Ok(())
+}
+
+/// Runs a guest by a path that only `vmm-stub` itself can open as it is meant: QEMU's standard input is another file.
+fn with_stdin(boot: &Boot, stdin: &Path) -> Outcome {
+    let run = boot.command();
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec "$@" < "$0""#]).arg(stdin).arg(run.get_program()).args(run.get_args());
+    let running = Running::start(&mut command).map_err(Failure::start)?;
+    greets(&Verdict::new(&command, running.end(boot.hard_limit()))?, "")
+}
+
+/// QEMU runs the appliance that was read and checked, whatever its path leads to then.
+fn appliance_at_stdin(context: &Context, lane: Lane) -> Outcome {
+    with_stdin(&context.boot(lane, Path::new(STDIN)), &context.artifacts.hello)
+}
+
+fn rom_at_stdin(context: &Context, lane: Lane) -> Outcome {
+    let boot = context.boot(lane, &context.artifacts.hello).options(["--firmware", STDIN]);
+    with_stdin(&boot, &rom(context)?)
+}
+
+/// The file that was opened is the one that the ROM gets.
+fn disk_at_stdin(context: &Context, lane: Lane) -> Outcome {
+    let disk = Disk::make(context, &context.artifacts.hello, &[])?;
+    with_stdin(&by_rom(context, lane, Path::new(STDIN))?, &disk.path)
 }

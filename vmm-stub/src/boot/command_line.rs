@@ -57,6 +57,12 @@ pub(crate) fn build(
     line.build().map_err(|TooLong { len_bytes }| Error::CommandLineTooLong { len_bytes })
 }
 
+/// What [`build`] made of an image's own line, if that says anything else.
+pub(crate) fn replacement(own: &str, built: String) -> Option<String> {
+    let is_same = CommandLineBuilder::from_line(own).build().is_ok_and(|line| line == built);
+    (!is_same).then_some(built)
+}
+
 fn argument(given: &OsString) -> Result<&str, Error> {
     let argument = given.to_str().ok_or_else(|| Error::ArgumentNotUtf8(given.clone()))?;
     if argument.contains('\0') { Err(Error::ArgumentWithNul(argument.to_owned())) } else { Ok(argument) }
@@ -134,6 +140,17 @@ mod tests {
             build(LINE, PLAIN, &[], &arguments(&["new"])).unwrap(),
             "log=warn env=A=1 env=B=\"2 3\" audit -- new"
         );
+    }
+
+    /// An empty line is nothing that QEMU can be told.
+    #[test]
+    fn a_line_is_replaced_only_by_one_that_says_anything_else() {
+        for own in ["", "  ", "--", "log=info", " log=warn  audit --  one", "env=A=\"open"] {
+            let built = build(own, PLAIN, &[], &[]).unwrap();
+            assert_eq!(replacement(own, built), None, "{own:?}");
+            let built = build(own, PLAIN, &[], &arguments(&["new"])).unwrap();
+            assert_eq!(replacement(own, built.clone()), Some(built), "{own:?}");
+        }
     }
 
     #[test]

@@ -33,8 +33,6 @@ pub(crate) enum Payload {
 pub(crate) struct Appliance {
     pub(crate) image: Image,
     pub(crate) command_line: String,
-    /// Whether it was a part of a disk image, and has no file of its own.
-    pub(crate) is_from_disk: bool,
 }
 
 /// A disk of less than 4 GiB: the file, and its length in bytes when it was opened.
@@ -66,7 +64,7 @@ impl Start {
             ImageFile::Elf(_) => Payload::Appliance(Appliance::read(&file, memory, change)?),
             ImageFile::Disk(disk) => {
                 let command_line = match disk.command_line() {
-                    Ok(own) => Some(change(&own)?).filter(|line| *line != own),
+                    Ok(own) => command_line::replacement(&own, change(&own)?),
                     Err(_) => None,
                 };
                 Payload::Disk { disk: Disk::new(disk.into_file())?, command_line }
@@ -74,6 +72,14 @@ impl Start {
             ImageFile::Unknown(file) => Payload::Disk { disk: Disk::new(file)?, command_line: None },
         };
         Ok(Self::Firmware { firmware: Firmware::read(firmware)?, payload })
+    }
+
+    /// The firmware, if there is some.
+    pub(crate) const fn firmware(&self) -> Option<&Firmware> {
+        match self {
+            Self::Firmware { firmware, .. } => Some(firmware),
+            Self::Appliance(_) => None,
+        }
     }
 
     /// The image, unless it is firmware that reads it.
@@ -93,11 +99,11 @@ impl Appliance {
         memory: MemoryLen,
         change: impl Fn(&str) -> Result<String, Error>,
     ) -> Result<Self, Error> {
-        let (own, is_from_disk) = match file {
-            ImageFile::Elf(_) | ImageFile::Unknown(_) => (command_line::DEFAULT.to_owned(), false),
-            ImageFile::Disk(disk) => (disk.command_line()?, true),
+        let own = match file {
+            ImageFile::Elf(_) | ImageFile::Unknown(_) => command_line::DEFAULT.to_owned(),
+            ImageFile::Disk(disk) => disk.command_line()?,
         };
-        Ok(Self { command_line: change(&own)?, image: file.read_image(memory)?, is_from_disk })
+        Ok(Self { command_line: change(&own)?, image: file.read_image(memory)? })
     }
 }
 

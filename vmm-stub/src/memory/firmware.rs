@@ -47,6 +47,11 @@ impl Firmware {
         Ok(Self(bytes))
     }
 
+    /// All of the ROM.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Maps it, and puts its bytes there.
     ///
     /// # Errors

@@ -4,9 +4,7 @@ use crate::memory::size::MemoryLen;
 use clap::ValueEnum;
 use guest_interface::fw_cfg::{FILE_COMMAND_LINE, FILE_DISK};
 use guest_interface::ports;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::fs::File;
 
 /// Machines that QEMU emulates and a guest boots on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -32,10 +30,10 @@ impl QemuMachine {
 /// What the guest is booted from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
-    /// An appliance's ELF file, there, or these bytes if they have no file of their own.
-    Kernel { path: &'a Path, bytes: Option<&'a [u8]>, command_line: &'a str },
+    /// An appliance's ELF file, as it was read and checked.
+    Kernel { bytes: &'a [u8], command_line: &'a str },
     /// A disk for firmware; with another command line than its own, if one is needed.
-    Disk { path: &'a Path, command_line: Option<&'a str> },
+    Disk { file: &'a File, command_line: Option<&'a str> },
 }
 
 /// What QEMU shall run.
@@ -43,15 +41,25 @@ pub(crate) enum Content<'a> {
 pub(crate) struct Guest<'a> {
     pub(crate) machine: QemuMachine,
     pub(crate) memory: MemoryLen,
-    /// A ROM, in the place of QEMU's own.
-    pub(crate) firmware: Option<&'a Path>,
+    /// The bytes of a ROM, in the place of QEMU's own.
+    pub(crate) firmware: Option<&'a [u8]>,
     pub(crate) content: Content<'a>,
 }
 
+/// What QEMU opens.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// Where it writes the bytes of the debug console to.
+    pub(crate) status: String,
+    /// Where it reads what the guest is booted from.
+    pub(crate) content: String,
+    /// Where it reads the ROM, if there is one.
+    pub(crate) firmware: Option<String>,
+}
+
 impl Guest<'_> {
-    /// QEMU's arguments. `status_path` is what QEMU opens to write the bytes of the debug console to, `content_path` where it reads
-    /// what the guest is booted from.
-    pub(crate) fn arguments(&self, status_path: &str, content_path: &Path) -> Vec<OsString> {
+    /// QEMU's arguments.
+    pub(crate) fn arguments(&self, paths: &Paths) -> Vec<String> {
         let kib = self.memory.bytes() / 1024;
         let exit = format!("isa-debug-exit,iobase={:#x},iosize=0x04", ports::EXIT);
         let debugcon = format!(
@@ -76,26 +84,26 @@ impl Guest<'_> {
             "-serial",
             "stdio",
             "-chardev",
-            &format!("file,id=status,path={status_path}"),
+            &format!("file,id=status,path={}", paths.status),
             "-device",
             &debugcon,
             "-device",
             &exit,
         ];
-        let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
-        if let Some(firmware) = self.firmware {
-            arguments.extend(["-bios".into(), firmware.into()]);
+        let mut arguments = fixed.map(str::to_owned).to_vec();
+        if let Some(firmware) = &paths.firmware {
+            arguments.extend(["-bios".to_owned(), firmware.clone()]);
         }
         match self.content {
             Content::Kernel { command_line, .. } => {
-                arguments.extend(["-append".into(), command_line.into()]);
-                arguments.extend(["-kernel".into(), content_path.into()]);
+                arguments.extend(["-append", command_line].map(str::to_owned));
+                arguments.extend(["-kernel", &paths.content].map(str::to_owned));
             }
             // The same files as on KVM.
             Content::Disk { command_line, .. } => {
-                arguments.extend(["-fw_cfg".into(), item(FILE_DISK, "file", content_path.as_os_str())]);
+                arguments.extend(["-fw_cfg".to_owned(), item(FILE_DISK, "file", &paths.content)]);
                 if let Some(line) = command_line {
-                    arguments.extend(["-fw_cfg".into(), item(FILE_COMMAND_LINE, "string", OsStr::new(line))]);
+                    arguments.extend(["-fw_cfg".to_owned(), item(FILE_COMMAND_LINE, "string", line)]);
                 }
             }
         }
@@ -103,32 +111,28 @@ impl Guest<'_> {
     }
 }
 
-/// An item of fw_cfg as QEMU's option takes it.
-fn item(name: &str, source: &str, value: &OsStr) -> OsString {
-    let mut option = format!("name={name},{source}=").into_bytes();
-    for byte in value.as_bytes() {
-        option.push(*byte);
-        // A comma ends a value, unless it is doubled.
-        if *byte == b',' {
-            option.push(b',');
-        }
-    }
-    OsString::from_vec(option)
+/// An item of fw_cfg as QEMU's option takes it. A comma ends a value, unless it is doubled.
+fn item(name: &str, source: &str, value: &str) -> String {
+    format!("name={name},{source}={}", value.replace(',', ",,"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn arguments_for(machine: QemuMachine, firmware: Option<&Path>, content: Content<'_>) -> Vec<String> {
-        let guest = Guest { machine, memory: MemoryLen::new(16 << 20).unwrap(), firmware, content };
-        let arguments = guest.arguments("/dev/fd/7", Path::new("/tmp/with space,comma"));
-        arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect()
+    fn arguments_for(machine: QemuMachine, firmware: Option<&str>, content: Content<'_>) -> Vec<String> {
+        let memory = MemoryLen::new(16 << 20).unwrap();
+        let guest = Guest { machine, memory, firmware: firmware.map(|_| &[][..]), content };
+        guest.arguments(&Paths {
+            status: "/dev/fd/7".to_owned(),
+            content: "/tmp/with space,comma".to_owned(),
+            firmware: firmware.map(str::to_owned),
+        })
     }
 
     fn arguments(machine: QemuMachine) -> Vec<String> {
         let command_line = "log=info -- -append \"a b\"";
-        arguments_for(machine, None, Content::Kernel { path: Path::new(""), bytes: None, command_line })
+        arguments_for(machine, None, Content::Kernel { bytes: &[], command_line })
     }
 
     /// The word behind an option.
@@ -148,13 +152,13 @@ mod tests {
 
     #[test]
     fn firmware_gets_kernel_or_disk() {
-        let firmware = Some(Path::new("/tmp/rom"));
-        let kernel = Content::Kernel { path: Path::new(""), bytes: None, command_line: "x" };
+        let firmware = Some("/tmp/rom");
+        let kernel = Content::Kernel { bytes: &[], command_line: "x" };
         let arguments = arguments_for(QemuMachine::Pc, firmware, kernel);
         assert_eq!(value(&arguments, "-bios"), "/tmp/rom");
         assert_eq!(value(&arguments, "-kernel"), "/tmp/with space,comma");
         for command_line in [None, Some("log=info -- a,b")] {
-            let disk = Content::Disk { path: Path::new(""), command_line };
+            let disk = Content::Disk { file: &File::open("/dev/null").unwrap(), command_line };
             let arguments = arguments_for(QemuMachine::Pc, firmware, disk);
             let mut items = arguments.iter().filter(|argument| argument.starts_with("name=opt/"));
             assert_eq!(items.next().unwrap(), "name=opt/freehold/disk,file=/tmp/with space,,comma");

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::host::qemu;
-use crate::qemu::arguments::{Content, Guest};
+use crate::qemu::arguments::{Content, Guest, Paths};
 use crate::qemu::status::{self, QemuEnd};
 use crate::report::Ending;
 use crate::result::Published;
@@ -40,19 +40,21 @@ pub(crate) fn run(guest: &Guest<'_>, signals: &Signals, limit: Option<Duration>)
     let program = qemu::find().ok_or(Error::QemuNotFound)?;
     let (mut reader, writer) = io::pipe().map_err(Error::system("watch QEMU"))?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::system("watch QEMU"))?;
-    let status_path = path_of(&writer);
+    let status = path_of(&writer);
     let mut inherited = vec![OwnedFd::from(writer)];
-    let content_path = match guest.content {
-        Content::Kernel { path, bytes: None, .. } | Content::Disk { path, .. } => path.to_owned(),
-        Content::Kernel { bytes: Some(bytes), .. } => {
-            let file = memory_file(bytes).map_err(Error::system("hand the kernel to QEMU"))?;
-            let path = path_of(&file);
-            inherited.push(file.into());
-            path.into()
-        }
+    let mut hand_over = |file: io::Result<File>| -> Result<String, Error> {
+        let file = file.map_err(Error::system("hand the guest to QEMU"))?;
+        let path = path_of(&file);
+        inherited.push(file.into());
+        Ok(path)
     };
+    let content = hand_over(match guest.content {
+        Content::Disk { file, .. } => file.try_clone(),
+        Content::Kernel { bytes, .. } => memory_file(bytes),
+    })?;
+    let firmware = guest.firmware.map(|bytes| hand_over(memory_file(bytes))).transpose()?;
     let mut command = Command::new(program);
-    command.args(guest.arguments(&status_path, &content_path)).stdin(Stdio::null());
+    command.args(guest.arguments(&Paths { status, content, firmware })).stdin(Stdio::null());
     let started = Instant::now();
     let mut child = start(command, inherited).map_err(Error::QemuStart)?;
 
@@ -95,7 +97,7 @@ fn path_of(descriptor: &impl AsRawFd) -> String {
 
 /// A file without a name, which is gone with the last process that has it open.
 fn memory_file(bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create(c"kernel", MFdFlags::MFD_CLOEXEC)?);
+    let mut file = File::from(memfd_create(c"guest", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
     Ok(file)
 }

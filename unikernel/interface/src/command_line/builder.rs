@@ -22,13 +22,14 @@ pub struct CommandLineBuilder {
 }
 
 impl CommandLineBuilder {
-    /// All that a line says.
+    /// All that a line says. A quote that is never closed ends with the line, and is closed there.
     #[must_use]
     pub fn from_line(line: &str) -> Self {
         let mut builder = Self::default();
         let (kernel, arguments) = split(line);
         for (part, words) in [(&mut builder.kernel, kernel), (&mut builder.arguments, arguments)] {
             QuotedWords::new(words).for_each(|word| part.extend([" ", word]));
+            close(part);
         }
         builder
     }
@@ -73,10 +74,27 @@ impl CommandLineBuilder {
     }
 }
 
+/// Closes the quote that words end in, if they do: what is put behind them would be a part of the last.
+fn close(words: &mut String) {
+    let (mut quoted, mut escaped) = (false, false);
+    for character in words.chars() {
+        quoted ^= character == '"' && !escaped;
+        escaped = quoted && character == '\\' && !escaped;
+    }
+    if escaped {
+        // A backslash before nothing stands for nothing.
+        words.pop();
+    }
+    if quoted {
+        words.push('"');
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command_line::Words;
+    use alloc::format;
     use alloc::vec::Vec;
 
     #[test]
@@ -89,6 +107,27 @@ mod tests {
         let untidy = CommandLineBuilder::from_line("  a\t b  --  c ").build();
         assert_eq!(untidy.as_deref(), Ok("a b -- c"));
         assert_eq!(CommandLineBuilder::from_line("a --").build().as_deref(), Ok("a"));
+    }
+
+    /// What is added must not end up in the last word's quotes, where nobody would see it.
+    #[test]
+    fn a_quote_that_is_never_closed_hides_nothing_behind_it() {
+        for last in [r#"env=A="1 2"#, r#"a"b c\"d"#, r#"env=A="\"#, r#"x""#, r#"env=A="1\\"#] {
+            let in_front: Vec<_> = Words::new(last).collect();
+            let mut builder = CommandLineBuilder::from_line(last);
+            builder.add("audit");
+            builder.set_arguments(["one"]);
+            let line = builder.build().unwrap();
+            let (kernel, arguments) = split(&line);
+            assert_eq!(
+                Words::new(kernel).collect::<Vec<_>>(),
+                [&in_front[..], &["audit".into()]].concat(),
+                "{last}"
+            );
+            assert_eq!(arguments, "one");
+            let line = CommandLineBuilder::from_line(&format!("audit -- {last}")).build().unwrap();
+            assert_eq!(Words::new(split(&line).1).collect::<Vec<_>>(), in_front);
+        }
     }
 
     #[test]
