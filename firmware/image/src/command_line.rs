@@ -5,8 +5,9 @@ use guest_interface::command_line::builder::{CommandLineBuilder, TooLong};
 use guest_interface::command_line::{LOG, Words};
 use guest_interface::environment::{Variable, is_name};
 
-/// The line `log=LEVEL env=NAME=value -- ARGUMENTS`, without dashes if there are no arguments. `variables` are `NAME=value` each,
-/// not quoted. `arguments` are words as on a guest's command line: separated by white space, in double quotes where they hold some.
+/// The line `log=LEVEL env=NAME=value -- ARGUMENTS`, without dashes if there are no arguments. `variables` are `NAME=value`
+/// each, not quoted. `arguments` are words as on a guest's command line: separated by white space, in double quotes where
+/// they hold some.
 ///
 /// # Errors
 /// [`CommandLineError`].

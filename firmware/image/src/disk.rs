@@ -10,8 +10,8 @@
 //! ```
 //!
 //! With a UEFI loader, the first partition ends behind the second stage. At the next multiple of 4 KiB follows the EFI system
-//! partition, and command line and kernel are files in there, which lie in one piece and at multiples of 4 KiB, too: the BIOS loader
-//! reads the same blocks.
+//! partition, and command line and kernel are files in there, which lie in one piece and at multiples of 4 KiB, too: the BIOS
+//! loader reads the same blocks.
 //!
 //! A disk is at least one cylinder long: SeaBIOS reads the boot sector by cylinder, head and sector, and finds none on less.
 

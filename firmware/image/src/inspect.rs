@@ -267,7 +267,7 @@ mod tests {
         );
     }
 
-    /// A folder without an end, and a byte that no file has: a reader of file systems would hang, or see nothing.
+    /// A reader of file systems would end in a fault, read without end, or see nothing of it.
     #[test]
     fn a_volume_that_misleads_is_noticed() {
         let (disk, appliance, loader) = (disk_with_uefi(), appliance(), loader());
@@ -275,7 +275,8 @@ mod tests {
         let files = Files { loader: &*loader, header, command_line: line, kernel: &*appliance };
         let good = system_partition::make(&files).unwrap();
         let entry = good.chunks(32).position(|entry| entry.starts_with(b"BOOTX64 EFI")).unwrap() * 32;
-        // Lengths and cluster of the loader; the second FAT's last byte; the FAT's entry of the first folder, which leads to itself.
+        // Length and cluster of the loader; the boot sector; the FAT's entry of the first folder, which leads to itself; a byte of
+        // no file.
         for (at, bytes) in [
             (entry + 28, &[0xff; 4][..]),
             (entry + 26, &[0; 2]),

@@ -1,4 +1,5 @@
-//! The EFI system partition: a FAT volume with the UEFI loader, and with what it loads. The same files always give the same bytes.
+//! The EFI system partition: a FAT volume with the UEFI loader, and with what it loads. The same files always give the same
+//! bytes.
 //!
 //! A file system that nothing was deleted from gives a file blocks that follow each other, so a loader that knows no file system
 //! can read them as well: [`block_of`] says where they are. Clusters are aligned: a CD has sectors of four blocks. The kernel comes
