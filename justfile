@@ -28,28 +28,41 @@ run *arguments: build
     while [[ $# -gt 0 && $1 != -- ]]; do options+=("$1"); shift; done
     cd {{ quote(invocation_directory()) }}
     just=({{ quote(just_executable()) }} --justfile {{ quote(justfile()) }})
+    image=$("${just[@]}" _appliance "just run" "$appliance") || exit 116
+    exec "${just[@]}" _start "${options[@]}" -- "$image" "${@:2}"
+
+# Prints the path of an appliance's file, for a command that was given it: `_appliance COMMAND NAME|FOLDER|FILE`. A crate in a folder
+# is built and packed.
+[no-exit-message]
+[positional-arguments]
+_appliance command appliance:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd {{ quote(invocation_directory()) }}
+    command=$1; appliance=$2
+    refuse() { echo "$command: $1" >&2; exit 116; }
     if [[ $appliance != */* && $appliance != . && $appliance != .. ]]; then
         image={{ quote(target_dir) }}/appliances/$appliance
-        if [[ ! -f $image ]]; then
-            echo "just run: there is no appliance '$appliance'; there are: {{ appliances }}; a folder is given as ./$appliance" >&2
-            exit 116
-        fi
-        exec "${just[@]}" _start "${options[@]}" -- "$image" "${@:2}"
+        if [[ -f $image ]]; then echo "$image"; exit; fi
+        [[ -f $appliance ]] || refuse "there is no appliance '$appliance'; there are: {{ appliances }}; a folder is given as ./$appliance"
     fi
-    if [[ -f $appliance ]]; then
-        exec "${just[@]}" _start "${options[@]}" -- "$appliance" "${@:2}"
-    fi
-    if [[ ! -f $appliance/Cargo.toml ]]; then
-        echo "just run: there is no crate in '$appliance'; make one with \`just new PATH\`" >&2
-        exit 116
-    fi
+    if [[ -f $appliance ]]; then echo "$appliance"; exit; fi
+    [[ -f $appliance/Cargo.toml ]] || refuse "there is no file and no crate '$appliance'; make a crate with \`just new PATH\`"
     built=$(cd "$appliance" && cargo build --quiet --release --message-format json-render-diagnostics) || exit 116
     linked=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<< "$built")
-    if [[ -z $linked || $linked == *$'\n'* ]]; then
-        echo "just run: the crate in '$appliance' has not exactly one binary" >&2
-        exit 116
-    fi
-    exec "${just[@]}" _boot "${options[@]}" -- "$linked" "${@:2}"
+    [[ -n $linked && $linked != *$'\n'* ]] || refuse "the crate in '$appliance' has not exactly one binary"
+    exec {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _pack "$linked"
+
+# Packs an appliance as cargo has linked it into a file beside it, and prints its path.
+[no-exit-message]
+[positional-arguments]
+_pack linked:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet --locked --release --package image-tool
+    cd {{ quote(invocation_directory()) }}
+    {{ quote(target_dir) }}/release/image-tool pack "$1" "$1.image" >/dev/null || exit 116
+    echo "$1.image"
 
 # Write the crate of a new appliance, outside this folder: `just new PATH`.
 [no-exit-message]
@@ -65,13 +78,13 @@ new path: _rust-target
 _boot *arguments: _vmm-stub
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo build --quiet --locked --release --package image-tool
     cd {{ quote(invocation_directory()) }}
+    just=({{ quote(just_executable()) }} --justfile {{ quote(justfile()) }})
     options=()
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
     if [[ -z ${2-} ]]; then echo "just _boot: give the appliance as cargo has linked it" >&2; exit 116; fi
-    {{ quote(target_dir) }}/release/image-tool pack "$2" "$2.image" >/dev/null || exit 116
-    exec {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _start "${options[@]}" -- "$2.image" "${@:3}"
+    image=$("${just[@]}" _pack "$2") || exit 116
+    exec "${just[@]}" _start "${options[@]}" -- "$image" "${@:3}"
 
 # Boots an image on the best host there is: `_start [vmm-stub options] -- IMAGE [arguments]`.
 [no-exit-message]
@@ -93,8 +106,7 @@ _start *arguments:
     cd {{ quote(invocation_directory()) }}
     exec "$vmm_stub" run "$2" "${options[@]}" -- "${@:3}"
 
-# Make a disk image that BIOS and UEFI boot: `just image [appliance] [--format raw|qcow2|vhd|vmdk|iso|oci] [--args "…"] [--output FILE] [--force]`.
-[no-cd]
+# Make a disk image that BIOS and UEFI boot: `just image [NAME | FOLDER | FILE] [--format raw|qcow2|vhd|vmdk|iso|oci] [--args "…"] [--env NAME=value] [--output FILE] [--force]`.
 [no-exit-message]
 [positional-arguments]
 image *arguments: build
@@ -102,11 +114,8 @@ image *arguments: build
     set -euo pipefail
     appliance=memory-stress
     if [[ $# -gt 0 && $1 != -* ]]; then appliance=$1; shift; fi
-    file={{ quote(target_dir) }}/appliances/$appliance
-    if [[ ! -f $file ]]; then
-        echo "just image: there is no appliance '$appliance'; there are: {{ appliances }}" >&2
-        exit 1
-    fi
+    cd {{ quote(invocation_directory()) }}
+    file=$({{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} _appliance "just image" "$appliance") || exit 116
     # The image's name ends with its format, unless --output names it. The value of an option may be the next word.
     format=raw; names_output=false; option=
     for word in "$@"; do
@@ -114,10 +123,11 @@ image *arguments: build
             --format=*) format=${word#--format=} ;;
             --output=*) names_output=true ;;
         esac
-        case $option$word in --format | --output | --args | --log) option=$word= ;; *) option= ;; esac
+        case $option$word in --format | --output | --args | --env | --log) option=$word= ;; *) option= ;; esac
     done
     output=()
-    $names_output || output=(--output {{ quote(target_dir) }}/images/$appliance.$format)
+    name=$(basename "$file" .image)
+    $names_output || output=(--output {{ quote(target_dir) }}/images/"$name.$format")
     exec {{ quote(target_dir) }}/release/disk-image make "$file" --uefi-loader {{ quote(uefi_loader) }} "${output[@]}" "$@"
 
 # Run all tests, on the host and whole systems on every host of guests; or a part, which `just test help` lists.

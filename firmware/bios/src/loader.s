@@ -250,10 +250,12 @@
 # The header is as it was written. What is read by it has to fit all the same, and the kernel to begin in what is loaded.
 # Every segment has a place in RAM above 1 MiB, before the first is loaded.
     movw $(.Lbad_header - .Lbase), %si
-    cmpl ${command_line_len_max}, (HEADER + {header_command_line_len})
-    ja .Lfail
-    movl (HEADER + {header_segment_count}), %ecx
+    movl (HEADER + {header_command_line_len}), %ecx
     decl %ecx                           # of 0, it makes the largest number
+    cmpl ${command_line_len_max}, %ecx
+    jae .Lfail
+    movl (HEADER + {header_segment_count}), %ecx
+    decl %ecx
     cmpl ${segments_max}, %ecx
     jae .Lfail
     incw %cx

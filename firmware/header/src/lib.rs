@@ -8,7 +8,7 @@
 //! | 16 | 4 | its length in blocks; it begins in the next block |
 //! | 20 | 4 | physical address of the kernel's PVH entry |
 //! | 24 | 4 | first block of the command line |
-//! | 28 | 4 | its length in bytes with its NUL, at most 4096 |
+//! | 28 | 4 | its length in bytes with its NUL, 1 to 4096 |
 //! | 32 | 4 | its CRC-32 |
 //! | 36 | 4 | number of segments, 1 to 19 |
 //! | 40 | 4 | first block of the kernel, an ELF file |
@@ -238,10 +238,8 @@ impl Header {
             |it: &Segment| self.entry.checked_sub(it.address).is_some_and(|offset| offset < it.disk_len);
         // Without bytes on the disk, it may say any block.
         let fit = self.segments.iter().all(|it| it.disk_len == 0 || fits(it));
-        if self.command_line_len as usize > COMMAND_LINE_LEN_MAX
-            || !fit
-            || !self.segments.iter().any(holds_entry)
-        {
+        let has_line = (1..=COMMAND_LINE_LEN_MAX).contains(&(self.command_line_len as usize));
+        if !has_line || !fit || !self.segments.iter().any(holds_entry) {
             return Err(HeaderError::Damaged);
         }
         Ok(())
@@ -316,7 +314,8 @@ mod tests {
         };
         assert_eq!(good().check(), Ok(()));
         assert_eq!(good().file_offset(&good().segments[1]), 7 * 512);
-        let changes: [fn(&mut Header); 8] = [
+        let changes: [fn(&mut Header); 9] = [
+            |header| header.command_line_len = 0,
             |header| header.command_line_len = 4097,
             |header| header.entry += 1,
             |header| header.entry = 0x20_003f,

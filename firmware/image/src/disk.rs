@@ -10,8 +10,8 @@
 //! ```
 //!
 //! With a UEFI loader, the first partition ends behind the second stage. At the next multiple of 4 KiB follows the EFI system
-//! partition, and command line and kernel are files in there, which lie in one piece and at multiples of 4 KiB, too: the BIOS loader
-//! reads the same blocks.
+//! partition, and command line and kernel are files in there, which lie in one piece and at multiples of 4 KiB, too: the BIOS
+//! loader reads the same blocks.
 //!
 //! A disk is at least one cylinder long: SeaBIOS reads the boot sector by cylinder, head and sector, and finds none on less.
 
@@ -81,8 +81,7 @@ pub fn make(content: &Content<'_>, layout: Layout) -> Result<Vec<u8>, Error> {
     let kernel = Kernel::read(content.appliance)
         .map_err(|source| Error::Kernel { path: content.path.into(), source })?;
     let no_name = || Error::Name { path: content.path.into() };
-    let name = content.path.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
-    let name = ArrayString::from(name).map_err(|_| no_name())?;
+    let name = ArrayString::from(name(content.path).ok_or_else(no_name)?).map_err(|_| no_name())?;
     let stage = bios_loader::stage();
     let command_line = [content.command_line.as_bytes(), &[0]].concat();
 
@@ -147,6 +146,12 @@ pub fn make(content: &Content<'_>, layout: Layout) -> Result<Vec<u8>, Error> {
         (partition_types::EFI, SYSTEM_PARTITION_NAME, volume_block..volume_block + blocks(volume.len())),
     ];
     disk(&parts, &partitions, layout)
+}
+
+/// An appliance's name: its file's, without the ending that `cargo run` in a crate of its own gives what it has packed.
+fn name(path: &Path) -> Option<&str> {
+    let is_packed = path.extension().is_some_and(|extension| extension == "image");
+    if is_packed { path.file_stem() } else { path.file_name() }.and_then(|name| name.to_str())
 }
 
 /// This tool's version.
@@ -251,7 +256,7 @@ mod tests {
 
         let volume =
             &from(system.first_lba as u32)[..(system.last_lba + 1 - system.first_lba) as usize * BLOCK_LEN];
-        let files = system_partition::read(volume).unwrap();
+        let files = system_partition::tests::read(volume).unwrap();
         assert_eq!(files.header, header.encode());
         assert_eq!(files.command_line, b"log=info\0");
         assert!(files.kernel == appliance && files.loader == loader);
@@ -274,6 +279,18 @@ mod tests {
         assert_eq!(disk.len(), 2048 * BLOCK_LEN);
         assert_eq!(&disk[1008 * BLOCK_LEN..][..appliance.len()], appliance);
         assert_eq!(&disk[disk.len() - BLOCK_LEN..][..8], b"EFI PART");
+    }
+
+    #[test]
+    fn a_packed_appliance_has_its_own_name() {
+        for (path, expected) in [
+            ("release/greeter.image", "greeter"),
+            ("greeter", "greeter"),
+            ("greeter.v1", "greeter.v1"),
+            (".image", ".image"),
+        ] {
+            assert_eq!(name(Path::new(path)), Some(expected), "{path}");
+        }
     }
 
     #[test]

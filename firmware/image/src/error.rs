@@ -168,15 +168,23 @@ pub enum LibvirtError {
 pub enum CommandLineError {
     /// With its NUL and the kernel's part.
     #[error(
-        "the command line has {len_bytes} bytes, and the kernel takes {COMMAND_LINE_LEN_MAX}; shorten --args"
+        "the command line has {len_bytes} bytes, and the kernel takes {COMMAND_LINE_LEN_MAX}; shorten --args and --env"
     )]
     TooLong {
         /// Its length.
         len_bytes: usize,
     },
     /// It ends there for the kernel.
-    #[error("the arguments contain a NUL, which ends a command line")]
+    #[error("the arguments or variables contain a NUL, which ends a command line")]
     Nul,
+    /// Not a name, `=` and a value.
+    #[error(
+        "{given:?} is no variable; give --env NAME=value, with a name without white space, quotes, backslashes"
+    )]
+    Variable {
+        /// What was given.
+        given: String,
+    },
 }
 
 /// Why a file is no UEFI loader. The texts continue a sentence that starts with its path.

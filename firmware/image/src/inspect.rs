@@ -4,7 +4,7 @@ use crate::disk::header_segments;
 use crate::error::ImageError;
 use crate::kernel::Kernel;
 use crate::partition_table::{self, Partitions, partition_guid};
-use crate::system_partition::{self, check_loader};
+use crate::system_partition::{self, Files, check_loader};
 use bios_loader::BOOT_CODE_LEN;
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header, HeaderError};
 use sha2::{Digest, Sha256};
@@ -95,7 +95,7 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
         if partition.part_guid != partition_guid(volume) {
             return Err(damaged("the EFI system partition is not as it was written"));
         }
-        check_system_partition(volume, header_block, line, kernel)
+        check_system_partition(volume, header_block, line, kernel, is_boot_code_known)
     });
     Ok(Report {
         command_line,
@@ -107,21 +107,23 @@ pub fn inspect(disk: &[u8]) -> Result<Report, ImageError> {
     })
 }
 
-/// Checks that the EFI system partition has the files that the rest of the disk speaks of.
+/// Checks that the EFI system partition has a UEFI loader, and, if this version has written it, that it is byte by byte what is
+/// written for that loader and the rest of the disk. Nothing else reads it as a file system: it may be made to mislead.
 fn check_system_partition(
     volume: &[u8],
     header: &[u8],
     command_line: &[u8],
     kernel: &[u8],
+    is_of_this_version: bool,
 ) -> Result<LoaderFile, ImageError> {
     let damaged = |part| ImageError::Damaged { part };
-    let files = system_partition::read(volume)
-        .map_err(|_| damaged("a file of the EFI system partition can't be read"))?;
-    if (&*files.header, &*files.command_line, &*files.kernel) != (header, command_line, kernel) {
+    let loader = system_partition::loader(volume).filter(|loader| check_loader(loader).is_ok());
+    let loader = loader.ok_or(damaged("the EFI system partition has no UEFI loader"))?;
+    let written = || system_partition::make(&Files { loader, header, command_line, kernel });
+    if is_of_this_version && !written().is_ok_and(|written| written == volume) {
         return Err(damaged("the files of the EFI system partition are not what the BIOS loader loads"));
     }
-    check_loader(&files.loader).map_err(|_| damaged("the UEFI loader is none"))?;
-    Ok(LoaderFile { len_bytes: files.loader.len(), sha256: Sha256::digest(&files.loader).into() })
+    Ok(LoaderFile { len_bytes: loader.len(), sha256: Sha256::digest(loader).into() })
 }
 
 /// Bytes on the disk from a block on.
@@ -172,7 +174,6 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
     use crate::disk::{Content, Layout, UefiLoader, make};
-    use crate::system_partition::Files;
     use crate::system_partition::tests::loader;
     use crate::test_appliance::appliance;
     use std::path::Path;
@@ -245,7 +246,7 @@ mod tests {
             let [header_file, command_line, kernel] = of_files;
             let files = Files { loader, header: header_file, command_line, kernel };
             let volume = system_partition::make(&files).unwrap();
-            check_system_partition(&volume, header, line, &appliance).map(drop)
+            check_system_partition(&volume, header, line, &appliance, true).map(drop)
         };
         let damaged = |part| Err(ImageError::Damaged { part });
         assert_eq!(check(&loader, [header, line, &appliance]), Ok(()));
@@ -257,11 +258,40 @@ mod tests {
             let part = "the files of the EFI system partition are not what the BIOS loader loads";
             assert_eq!(check(&loader, files), damaged(part));
         }
-        assert_eq!(check(b"MZ", [header, line, &appliance]), damaged("the UEFI loader is none"));
+        let no_loader = "the EFI system partition has no UEFI loader";
+        assert_eq!(check(b"MZ", [header, line, &appliance]), damaged(no_loader));
+        let volume = [0; 4096];
         assert_eq!(
-            check_system_partition(&[0; 4096], header, line, &appliance).map(drop),
-            damaged("a file of the EFI system partition can't be read")
+            check_system_partition(&volume, header, line, &appliance, true).map(drop),
+            damaged(no_loader)
         );
+    }
+
+    /// A reader of file systems would end in a fault, read without end, or see nothing of it.
+    #[test]
+    fn a_volume_that_misleads_is_noticed() {
+        let (disk, appliance, loader) = (disk_with_uefi(), appliance(), loader());
+        let (header, line) = (&disk[HEADER_AT..HEADER_AT + BLOCK_LEN], &b"log=info -- one\0"[..]);
+        let files = Files { loader: &*loader, header, command_line: line, kernel: &*appliance };
+        let good = system_partition::make(&files).unwrap();
+        let entry = good.chunks(32).position(|entry| entry.starts_with(b"BOOTX64 EFI")).unwrap() * 32;
+        // Length and cluster of the loader; the boot sector; the FAT's entry of the first folder, which leads to itself; a byte of
+        // no file.
+        for (at, bytes) in [
+            (entry + 28, &[0xff; 4][..]),
+            (entry + 26, &[0; 2]),
+            (entry + 26, &[0xff; 2]),
+            (13, &[0]),
+            (13, &[0xff]),
+            (14, &[0xff; 10]),
+            (BLOCK_LEN + 3, &[2, 0]),
+            (good.len() - 1, &[1]),
+        ] {
+            let mut volume = good.clone();
+            volume[at..at + bytes.len()].copy_from_slice(bytes);
+            assert!(check_system_partition(&volume, header, line, &appliance, true).is_err(), "{at}");
+            let _ = check_system_partition(&volume, header, line, &appliance, false);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Disk images: a raw disk that a BIOS boots, and UEFI firmware if it has the loader for that, with an appliance and its command line on it.
+//! Disk images: a raw disk that a BIOS boots, and UEFI firmware if it has the loader for that, with an appliance and its command
+//! line on it.
 //!
 //! | module | what it is about |
 //! |---|---|
@@ -7,8 +8,7 @@
 //! | [`disk`] | the layout of a disk |
 //! | [`format`](mod@format) | what is made of a disk: images of several formats |
 //! | `system_partition` | the part of it that UEFI firmware reads |
-//! | `partition_table` | which parts there are |
-//! | [`efi_partition`](mod@efi_partition) | where a disk has what UEFI boots |
+//! | `partition_table` | which parts there are, and where |
 //! | [`inspect`] | what is on a disk, if all of it is as it was written |
 //! | [`libvirt`] | the machine that starts an image |
 //! | [`file`] | writing it as a whole, or not at all |
@@ -16,7 +16,6 @@
 
 pub mod command_line;
 pub mod disk;
-pub mod efi_partition;
 pub mod error;
 pub mod file;
 pub mod format;

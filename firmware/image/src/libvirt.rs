@@ -1,8 +1,8 @@
 //! The libvirt domain of an image (libvirt's formatdomain): a machine with little more than that disk and a console.
 
-use crate::efi_partition::efi_partition;
 use crate::error::{Error, LibvirtError};
 use crate::format::Format;
+use crate::partition_table::efi_partition;
 use guest_interface::fw_cfg::FILE_COMMAND_LINE;
 use std::borrow::Cow;
 use std::path::Path;

@@ -36,6 +36,9 @@ enum Command {
         /// Arguments for the application, in one word: separated by white space, in double quotes where they hold some.
         #[arg(long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
         args: String,
+        /// A variable for the application; as often as there are variables.
+        #[arg(long = "env", value_name = "NAME=VALUE")]
+        environment: Vec<String>,
         /// Log level of the kernel.
         #[arg(long, default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS))]
         log: String,
@@ -75,8 +78,10 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Make { appliance, output, format, args, log, uefi_loader, force } => {
-            write_image(&appliance, &output, &format, &args, &log, uefi_loader.as_deref(), force)
+        Command::Make { appliance, output, format, args, environment, log, uefi_loader, force } => {
+            command_line::build(&log, &environment, &args).map_err(Error::from).and_then(|line| {
+                write_image(&appliance, &output, &format, &line, uefi_loader.as_deref(), force)
+            })
         }
         Command::Inspect { image } => say_what_is_on(&image),
         Command::Libvirt { image, name, memory, firmware, command_line } => {
@@ -109,19 +114,16 @@ fn write_image(
     appliance: &Path,
     output: &Path,
     format: &str,
-    args: &str,
-    log: &str,
+    command_line: &str,
     uefi_loader: Option<&Path>,
     force: bool,
 ) -> Result<String, Error> {
     let format: Format = format.parse()?;
-    let command_line = command_line::build(log, args)?;
     file::check_place(output, appliance, force)?;
     let bytes = file::read(appliance)?;
     let loader = uefi_loader.map(file::read).transpose()?;
     let loader = uefi_loader.zip(loader.as_deref()).map(|(path, bytes)| UefiLoader { path, bytes });
-    let content =
-        Content { path: appliance, appliance: &bytes, command_line: &command_line, uefi_loader: loader };
+    let content = Content { path: appliance, appliance: &bytes, command_line, uefi_loader: loader };
     let disk = make(&content, format.layout())?;
     let image = format.pack(disk, output).map_err(|source| Error::Pack { path: output.into(), source })?;
     file::write(output, &image, force)?;

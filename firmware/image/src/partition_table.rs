@@ -101,6 +101,16 @@ impl Partitions {
     }
 }
 
+/// The blocks of a disk's EFI system partition, if the partition table can be read and has one. More may follow the disk, as on a
+/// stick.
+pub(crate) fn efi_partition(disk: &[u8]) -> Option<Range<u64>> {
+    let disk = disk.get(..usize::try_from(disk_len(disk).ok()?).ok()?)?;
+    let partitions = Partitions::read(disk).ok()?;
+    let efi = partitions.used.iter().find(|it| it.part_type_guid == partition_types::EFI)?;
+    let end = efi.last_lba.checked_add(1)?;
+    (efi.first_lba < end).then_some(efi.first_lba..end)
+}
+
 /// Writes a protective MBR with the BIOS loader's boot sector, and a partition table with its copy, onto a disk whose content is in
 /// place and ends before `end_block`.
 pub(crate) fn write(disk: Vec<u8>, plans: &[Plan], end_block: u32) -> Result<Vec<u8>, GptError> {

@@ -1,8 +1,9 @@
-//! The EFI system partition: a FAT volume with the UEFI loader, and with what it loads. The same files always give the same bytes.
+//! The EFI system partition: a FAT volume with the UEFI loader, and with what it loads. The same files always give the same
+//! bytes.
 //!
 //! A file system that nothing was deleted from gives a file blocks that follow each other, so a loader that knows no file system
-//! can read them as well: [`block_of`] says where they are. Clusters are aligned: a CD has sectors of four blocks. The kernel comes last, as the loader then still says what is missing
-//! on a disk that breaks off.
+//! can read them as well: [`block_of`] says where they are. Clusters are aligned: a CD has sectors of four blocks. The kernel comes
+//! last, as the loader then still says what is missing on a disk that breaks off.
 
 use crate::disk::{ALIGN_BLOCKS, blocks};
 use crate::error::UefiLoaderError;
@@ -12,13 +13,15 @@ use object::LittleEndian;
 use object::pe::{IMAGE_FILE_MACHINE_AMD64, IMAGE_SUBSYSTEM_EFI_APPLICATION, ImageNtHeaders64};
 use object::read::pe::{ImageNtHeaders, ImageOptionalHeader, PeFile};
 use sha2::{Digest, Sha256};
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Write};
 use std::ops::Range;
 
 /// The folders, in the order in which they are made.
 const FOLDERS: [&str; 3] = ["EFI", "EFI/BOOT", "FREEHOLD"];
 /// What firmware starts from a disk that it knows nothing of (UEFI specification 3.5.1.1).
 const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
+/// Its name in its folder.
+const LOADER_ENTRY: &[u8] = b"BOOTX64 EFI";
 const HEADER: &str = "FREEHOLD/HEADER";
 const COMMAND_LINE: &str = "FREEHOLD/CMDLINE";
 const KERNEL: &str = "FREEHOLD/KERNEL";
@@ -134,25 +137,15 @@ pub(crate) fn block_of(volume: &[u8], content: &[u8]) -> Option<u32> {
     places.find(|block| volume[*block as usize * BLOCK_LEN..].starts_with(content))
 }
 
-/// Reads the files of a volume that [`make`] has made.
-///
-/// # Errors
-/// If one can't be read.
-pub(crate) fn read(volume: &[u8]) -> io::Result<Files<Vec<u8>>> {
-    let file_system = FileSystem::new(Cursor::new(volume.to_vec()), FsOptions::new())?;
-    let root = file_system.root_dir();
-    let content = |path| {
-        let mut content = Vec::new();
-        // No file is longer than the volume, whatever its folder says.
-        root.open_file(path)?.take(volume.len() as u64).read_to_end(&mut content)?;
-        Ok::<_, io::Error>(content)
-    };
-    Ok(Files {
-        loader: content(LOADER)?,
-        header: content(HEADER)?,
-        command_line: content(COMMAND_LINE)?,
-        kernel: content(KERNEL)?,
-    })
+/// The UEFI loader in a volume that [`make`] has made. Of any other it is something else, or nothing.
+pub(crate) fn loader(volume: &[u8]) -> Option<&[u8]> {
+    // A folder's entry (Microsoft's FAT specification, section 6): name, first cluster, of which the first is 2, and length.
+    let entry = volume.chunks_exact(32).find(|entry| entry.starts_with(LOADER_ENTRY))?;
+    let cluster = usize::from(u16::from_le_bytes(*entry[26..].first_chunk()?)).checked_sub(2)?;
+    let len_bytes = u32::from_le_bytes(*entry[28..].first_chunk()?) as usize;
+    let cluster_blocks = usize::from(*volume.get(13)?);
+    let block = first_cluster(volume) as usize + cluster * cluster_blocks;
+    volume.get(block * BLOCK_LEN..)?.get(..len_bytes)
 }
 
 /// Checks that a file is what UEFI firmware starts on this processor.
@@ -173,6 +166,7 @@ pub(crate) fn check_loader(file: &[u8]) -> Result<(), UefiLoaderError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::io::Read;
 
     /// The least file that counts as a loader.
     pub(crate) fn loader() -> Vec<u8> {
@@ -186,6 +180,24 @@ pub(crate) mod tests {
         put(0x98 + 68, &[10]);
         put(0x98 + 108, &16u32.to_le_bytes());
         file
+    }
+
+    /// Reads the files of a volume as a file system.
+    pub(crate) fn read(volume: &[u8]) -> io::Result<Files<Vec<u8>>> {
+        let file_system = FileSystem::new(Cursor::new(volume.to_vec()), FsOptions::new())?;
+        let root = file_system.root_dir();
+        let content = |path| {
+            let mut content = Vec::new();
+            // No file is longer than the volume, whatever its folder says.
+            root.open_file(path)?.take(volume.len() as u64).read_to_end(&mut content)?;
+            Ok::<_, io::Error>(content)
+        };
+        Ok(Files {
+            loader: content(LOADER)?,
+            header: content(HEADER)?,
+            command_line: content(COMMAND_LINE)?,
+            kernel: content(KERNEL)?,
+        })
     }
 
     fn files(kernel: &[u8]) -> Files<Vec<u8>> {
@@ -217,6 +229,7 @@ pub(crate) mod tests {
             let files = files(&bytes(len));
             let volume = make(&borrowed(&files)).unwrap();
             assert!(read(&volume).unwrap() == files, "{len} bytes");
+            assert_eq!(super::loader(&volume), Some(&*files.loader), "{len} bytes");
             for (path, bytes) in files.by_path() {
                 assert!(block_of(&volume, bytes).is_some(), "{path} beside {len} bytes");
             }

@@ -48,25 +48,15 @@ pub fn load(
     Ok(header.entry)
 }
 
-/// Whether what a header says can be. It is as it was written, by its checksum; what is read by it has to fit all the same.
+/// Whether what a header says can be, and each segment has a place in RAM.
 fn check(header: &Header, map: MemoryMap<'_>) -> Result<(), Failure> {
-    let line_fits = (1..=COMMAND_LINE_LEN_MAX).contains(&(header.command_line_len as usize));
-    let lengths_fit = header.segments.iter().all(|segment| segment.disk_len <= segment.memory_len);
-    let holds_entry = |segment: &Segment| {
-        header.entry.checked_sub(segment.address).is_some_and(|offset| offset < segment.disk_len)
-    };
-    if !line_fits || !lengths_fit {
-        return Err(Failure::HeaderDamaged);
-    }
+    header.check()?;
     let has_place = |segment: &Segment| {
         let (start, end) =
             (u64::from(segment.address), u64::from(segment.address) + u64::from(segment.memory_len));
         start >= u64::from(ram::START) && end <= u64::from(ram::END) && map.is_ram(start, end)
     };
-    if !header.segments.iter().all(has_place) {
-        return Err(Failure::NoRamForImage);
-    }
-    if header.segments.iter().any(holds_entry) { Ok(()) } else { Err(Failure::HeaderDamaged) }
+    if header.segments.iter().all(has_place) { Ok(()) } else { Err(Failure::NoRamForImage) }
 }
 
 /// A segment's bytes that come from the disk, and those that are 0.

@@ -222,8 +222,9 @@ fn spoilt_header(context: &Context, lane: Lane) -> Outcome {
 /// Headers whose checksum is right, and that say what can't be.
 fn header_that_cannot_be(context: &Context, lane: Lane) -> Outcome {
     type Change = fn(&mut Header);
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         |header| header.segments.clear(),
+        |header| header.command_line_len = 0,
         |header| header.command_line_len = 4097,
         |header| header.segments[1].memory_len = header.segments[1].disk_len - 1,
         |header| header.entry = 0,

@@ -278,6 +278,14 @@ fn foreign_containers(context: &Context) -> Outcome {
         }
         refuses(&inspect(context, &path)?, &[foreign, message])?;
     }
+    // A whole VMDK that a parent is laid under, which has an image.
+    let image = Image::make(context, "vmdk", &[])?;
+    let mut overlay = Command::new("qemu-img");
+    overlay.args(["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b"]).arg(&image.path).arg(&path);
+    if !overlay.status().map_err(Failure::start)?.success() {
+        return Err(Failure::new(format!("{overlay:?} failed")));
+    }
+    refuses(&inspect(context, &path)?, &[foreign, "part of it is in another file"])?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use system_tests::artifact::{target_dir, workspace};
+use system_tests::disk::tool;
 use system_tests::process::Running;
 use system_tests::verdict::{Failure, Verdict};
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ struct NewCrate {
 impl NewCrate {
     fn make(name: &str) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::start)?;
-        end(&mut just_new(folder.path(), name))?.status(0)?;
+        end(just(folder.path(), "new").arg(name))?.status(0)?;
         Ok(Self { path: folder.path().join(name), _folder: folder })
     }
 
@@ -64,9 +65,10 @@ fn build_dir() -> PathBuf {
     target_dir().join("new")
 }
 
-fn just_new(folder: &Path, path: &str) -> Command {
+/// A recipe, called in a folder.
+fn just(folder: &Path, recipe: &str) -> Command {
     let mut just = Command::new("just");
-    just.arg("--justfile").arg(workspace().join("justfile")).args(["new", path]).current_dir(folder);
+    just.arg("--justfile").arg(workspace().join("justfile")).arg(recipe).current_dir(folder);
     just
 }
 
@@ -104,7 +106,7 @@ fn three_files_boot_on_every_host(context: &Context) -> Outcome {
 }
 
 /// The runner packs what was linked, and hands on all arguments and the status.
-fn cargo_run_boots_with_arguments(_: &Context) -> Outcome {
+fn cargo_run_boots_with_arguments(context: &Context) -> Outcome {
     let made = NewCrate::make("run-by-cargo")?;
     let greeted = end(made.cargo("run")?.args(["--", "--host", "two words", "--", ""]))?;
     greeted
@@ -115,6 +117,23 @@ fn cargo_run_boots_with_arguments(_: &Context) -> Outcome {
         .map_err(|error| greeted.failure(format!("there is no {}: {error}", image.display())))?;
     let greeted = end(made.cargo("run")?.args(["--", "two words"]))?;
     greeted.status(0)?.prints(["hello, two words\n"])?;
+    boots_from_a_disk(context, &made.path, &image)
+}
+
+/// What was packed goes onto a disk, with a variable, under its own name.
+fn boots_from_a_disk(context: &Context, folder: &Path, packed: &Path) -> Outcome {
+    let packed = packed.display().to_string();
+    let options = ["--output", "disk", "--args", "Ada", "--env", "GREETING=good day"];
+    end(just(folder, "image").arg(&packed).args(options))?.status(0)?;
+    let disk = folder.join("disk");
+    for lane in context.lanes.present() {
+        context.boot(lane, &disk).end()?.status(0)?.prints(["good day, Ada\n"])?;
+    }
+    let inspected = tool(&context.artifacts, ["inspect".as_ref(), disk.as_os_str()])?;
+    inspected.status(0)?.prints([
+        "kernel        run-by-cargo, ",
+        "command line  log=info env=GREETING=\"good day\" -- Ada\n",
+    ])?;
     Ok(())
 }
 
@@ -124,10 +143,10 @@ fn crate_that_does_not_build(_: &Context) -> Outcome {
     // What `cargo` needs besides, so that it gets as far as the source.
     made.cargo("build")?;
     fs::write(made.path.join("src/main.rs"), "fn main() { nothing_of_that_name }").map_err(Failure::start)?;
-    let mut just = Command::new("just");
-    just.arg("--justfile").arg(workspace().join("justfile")).args(["run", "./broken"]);
-    just.current_dir(made.path.parent().unwrap_or(&made.path));
-    end(&mut just)?.status(VmmStatus::Refused.code())?.complains(["nothing_of_that_name"])?;
+    for recipe in ["run", "image"] {
+        let refused = end(just(made.path.parent().unwrap_or(&made.path), recipe).arg("./broken"))?;
+        refused.status(VmmStatus::Refused.code())?.complains(["nothing_of_that_name"])?;
+    }
     Ok(())
 }
 
@@ -141,14 +160,25 @@ fn refusals_are_one_line(_: &Context) -> Outcome {
         ("deps", "another name"),
         (&*inside.to_string_lossy(), "inside Freehold's own workspace"),
     ] {
-        let refused = end(&mut just_new(folder.path(), path))?;
-        refused.status(1)?.complains([reason])?;
-        if refused.stderr().lines().count() != 1 || !refused.stderr().starts_with("just new: ") {
-            return Err(refused.failure("exactly one line on stderr was expected"));
-        }
+        refuses(folder.path(), "new", path, 1, reason)?;
+    }
+    for recipe in ["run", "image"] {
+        let refused = VmmStatus::Refused.code().into();
+        refuses(folder.path(), recipe, "nothing", refused, "there is no appliance 'nothing'")?;
+        refuses(folder.path(), recipe, "./nothing", refused, "there is no file and no crate './nothing'")?;
     }
     if fs::exists(&inside).map_err(Failure::start)? {
         return Err(Failure::new(format!("{} was made", inside.display())));
+    }
+    Ok(())
+}
+
+/// Wants a recipe to refuse a path in one line with this reason.
+fn refuses(folder: &Path, recipe: &str, path: &str, status: i32, reason: &str) -> Outcome {
+    let refused = end(just(folder, recipe).arg(path))?;
+    refused.status(status)?.complains([reason])?;
+    if refused.stderr().lines().count() != 1 || !refused.stderr().starts_with(&format!("just {recipe}: ")) {
+        return Err(refused.failure("exactly one line on stderr was expected"));
     }
     Ok(())
 }

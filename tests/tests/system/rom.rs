@@ -308,8 +308,9 @@ fn image_without_room(context: &Context, lane: Lane) -> Outcome {
     let small = rom::machine(&context.artifacts, lane, "2M")?.file(FILE_DISK, &disk.path);
     is_refused(small, NO_RAM)?;
     for address in [0, 0x7000, 0xf_f000, 0x4000_0000, 0xffff_0000] {
+        // Of the kernel's segments not the one that holds the entry, without which the header were damaged.
         let mut header = disk.header()?;
-        header.segments[1].address = address;
+        header.segments[2].address = address;
         let disk = Disk::hello(context)?;
         disk.replace_header(&header)?;
         is_refused(with_image(context, lane, &disk)?, NO_RAM)?;

@@ -17,8 +17,8 @@
 
 use super::bytes_at;
 use crate::disk::Layout;
-use crate::efi_partition::efi_partition;
 use crate::error::{ImageError, PackError};
+use crate::partition_table::efi_partition;
 use bios_loader::{BOOT_CODE_LEN, CD_SECTOR_BLOCKS};
 use image_header::{BLOCK_LEN, HEADER_BLOCK, Header};
 use std::ops::Range;
@@ -301,6 +301,20 @@ mod tests {
         assert_eq!(entry[..4], [0x91, 0xef, 1, 0]);
         assert_eq!(entry[32..40], [&[0x88, 0, 0, 0, 0, 0][..], &((end - 40) as u16).to_le_bytes()].concat());
         assert_eq!(entry[40..44], 10u32.to_le_bytes());
+    }
+
+    /// The length of an entry, in a table whose checksum is right.
+    #[test]
+    fn a_partition_table_of_another_kind_is_refused() {
+        for len_bytes in [0u32, 64, 256, u32::MAX] {
+            let mut image = image();
+            image[512 + 84..][..4].copy_from_slice(&len_bytes.to_le_bytes());
+            image[512 + 16..][..4].fill(0);
+            let sum = crc32fast::hash(&image[512..][..92]);
+            image[512 + 16..][..4].copy_from_slice(&sum.to_le_bytes());
+            let inspected = unpack(image).and_then(|disk| crate::inspect::inspect(&disk));
+            assert!(inspected.is_err(), "{len_bytes}");
+        }
     }
 
     #[test]

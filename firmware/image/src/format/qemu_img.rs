@@ -2,7 +2,7 @@
 //!
 //! It is given files without a name, so that nothing of them is left behind, whatever ends it or us.
 
-use super::{bytes_at, check_disk_len};
+use super::{DISK_LEN_MAX, bytes_at, check_disk_len};
 use crate::error::ImageError;
 use std::env;
 use std::fs::File;
@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 
 const TOOL: &str = "qemu-img";
+
+/// The longest file that it can have made, in bytes: that of the longest disk, and what a format adds.
+const OUTPUT_LEN_MAX: u64 = DISK_LEN_MAX + (1 << 30);
 
 /// What a qcow2 image begins with (QEMU's docs/interop/qcow2).
 pub(super) const QCOW2_MAGIC: &[u8] = b"QFI\xfb";
@@ -78,6 +81,10 @@ fn run(command: &mut Command, input: File, mut output: File) -> Result<Vec<u8>, 
         let said = said.map(|line| line.strip_prefix("qemu-img: ").unwrap_or(line));
         return Err(QemuImgError::Failed(said.map_or_else(|| ended.status.to_string(), str::to_owned)));
     }
+    // An image can say its disk's length twice, and to the tool another one than to us.
+    if output.metadata().map_err(temporary_file)?.len() > OUTPUT_LEN_MAX {
+        return Err(QemuImgError::Failed("what it has made is longer than 3 GiB".to_owned()));
+    }
     let mut bytes = Vec::new();
     output.rewind().map_err(temporary_file)?;
     output.read_to_end(&mut bytes).map_err(temporary_file)?;
@@ -117,6 +124,12 @@ mod tests {
     #[test]
     fn the_tool_reads_and_writes_the_files() {
         assert_eq!(run_shell(r#"cat "$1" > "$2"; echo more >> "$2""#), Ok(b"contentmore\n".to_vec()));
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_read() {
+        let failed = QemuImgError::Failed("what it has made is longer than 3 GiB".to_owned());
+        assert_eq!(run_shell(r#"truncate -s 4G "$2""#), Err(failed));
     }
 
     #[test]

@@ -23,6 +23,9 @@ const CAPACITY_AT: usize = 12;
 const DESCRIPTION_AT: usize = 28;
 const DESCRIPTION_LEN_AT: usize = 36;
 
+/// What the name of another image, which this one overlays, stands behind.
+const PARENT: &[u8] = b"parentFileNameHint";
+
 /// Makes an image that will lie at `path`.
 pub(super) fn pack(disk: &[u8], path: &Path) -> Result<Vec<u8>, PackError> {
     let name = path.file_name().and_then(|name| name.to_str());
@@ -80,7 +83,9 @@ pub(super) fn unpack(image: &[u8]) -> Result<Vec<u8>, ImageError> {
         let line = format!("createType=\"{kind}\"");
         text.split(|byte| *byte == b'\n').any(|text| text == line.as_bytes())
     });
-    if !is_whole {
+    // Of a disk without length, the tool looks for its parts by the description; with a parent, it is an overlay.
+    let has_parent = text.windows(PARENT.len()).any(|window| window == PARENT);
+    if !is_whole || blocks == 0 || has_parent {
         return Err(ImageError::Foreign { reason: "part of it is in another file" });
     }
     qemu_img::to_raw(image, "vmdk")
@@ -121,7 +126,16 @@ mod tests {
         let kind = b"\ncreateType=\"monolithicFlat\"\n";
         image[BLOCK_LEN..][..kind.len()].copy_from_slice(kind);
         let reason = |image: &[u8]| unpack(image).unwrap_err().to_string();
+        image[CAPACITY_AT] = 1;
         assert!(reason(&image).contains("part of it is in another file"));
+        let whole = b"\ncreateType=\"monolithicSparse\"\n";
+        for (capacity, other) in [(0, &b""[..]), (1, b"parentFileNameHint=\"other.vmdk\"\n")] {
+            let mut image = image.clone();
+            image[CAPACITY_AT] = capacity;
+            let text = [whole, other].concat();
+            image[BLOCK_LEN..][..text.len()].copy_from_slice(&text);
+            assert!(reason(&image).contains("part of it is in another file"), "{capacity}");
+        }
         assert!(reason(&image[..BLOCK_LEN]).contains("its end is missing"));
         image[DESCRIPTION_LEN_AT..][..8].fill(0xff);
         assert!(reason(&image).contains("its end is missing"));
