@@ -321,7 +321,7 @@ fn refused(context: &Context) -> Outcome {
         .complains_in_one_line()?;
     // Longer than its length can be told; it has no bytes.
     let huge = fs::File::create(&machine.image).map_err(Failure::start)?;
-    huge.set_len(4 << 30).map_err(Failure::start)?;
+    huge.set_len((4 << 30) - 1).map_err(Failure::start)?;
     let verdict = machine.boot(context, Lane::Kvm).end()?;
     verdict.status(VmmStatus::Refused.code())?.complains(["less than 4 GiB"])?.complains_in_one_line()?;
     Ok(())

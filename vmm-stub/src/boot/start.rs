@@ -110,8 +110,9 @@ impl Appliance {
 impl Disk {
     fn new(file: OpenFile) -> Result<Self, Error> {
         match u32::try_from(file.len_bytes) {
-            Ok(len_bytes) => Ok(Self { file: Arc::new(file.into_file()), len_bytes }),
-            Err(_) => Err(Error::DiskTooLong { path: file.path, len_bytes: file.len_bytes }),
+            // QEMU's fw_cfg takes no file of this length.
+            Ok(len_bytes) if len_bytes < u32::MAX => Ok(Self { file: Arc::new(file.into_file()), len_bytes }),
+            _ => Err(Error::DiskTooLong { path: file.path, len_bytes: file.len_bytes }),
         }
     }
 }
