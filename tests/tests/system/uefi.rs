@@ -42,6 +42,9 @@ pub(crate) fn trials(context: &'static Context) -> Vec<Trial> {
         if context.ovmf.is_err() { trial.with_ignored_flag(true) } else { trial }
     };
     let mut trials: Vec<Trial> = tests.into_iter().map(on_lane).collect();
+    let formats = on_lane(("disk/uefi/other_formats_boot", other_formats_boot));
+    let is_ignored = formats.has_ignored_flag() || context.lanes.lacks_qemu_img(LANE);
+    trials.push(formats.with_ignored_flag(is_ignored));
     trials.push(
         trial("lanes/qemu-q35/ovmf", || match context.ovmf {
             Ok(_) => Ok(()),
@@ -141,6 +144,18 @@ fn cd_boots(context: &Context) -> Outcome {
     }
     let verdict = tool(&context.artifacts, ["inspect".as_ref(), disk.path.as_os_str()])?;
     verdict.status(0)?.prints(["format        iso, ", "loader        UEFI, "])?;
+    Ok(())
+}
+
+fn other_formats_boot(context: &Context) -> Outcome {
+    let ovmf = context.ovmf.as_ref().map_err(|missing| Failure::new(missing.to_string()))?;
+    for (format, driver) in [("qcow2", "qcow2"), ("vhd", "raw"), ("vmdk", "vmdk")] {
+        let argument = format!("--args={format}");
+        let disk = make(context, &context.artifacts.hello, &["--format", format, &argument])?;
+        let drive = format!("format={driver},snapshot=on");
+        let verdict = boot_by_uefi(ovmf, &disk.path, &drive, MEMORY, &[], LIMIT)?;
+        verdict.status(qemu_status(0))?.prints([&*format!("argument: \"{format}\"\n")])?;
+    }
     Ok(())
 }
 

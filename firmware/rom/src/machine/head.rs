@@ -18,10 +18,11 @@ global_asm!(
 
 /// Leaves the ROM for a kernel's PVH entry.
 pub(super) fn enter(entry: u32) -> ! {
+    // SAFETY: head.s defines it, with two 32-bit arguments, and it does not come back.
     unsafe extern "C" {
         fn freehold_rom_enter(entry: u32, start_info: u32) -> !;
     }
-    // SAFETY: the head defines it so. It never returns, and what runs then is no longer this program's: whatever the kernel
+    // SAFETY: it never returns, and what runs then is no longer this program's: whatever the kernel
     // does to memory, nothing here reads it again.
     unsafe { freehold_rom_enter(entry, START_INFO as u32) }
 }
